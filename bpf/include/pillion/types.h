@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Every struct and enum that crosses the border between kernel and user space, and nothing else.
+ *
+ * Rules: fixed-width members, explicit padding named pad*, no unions, no bit-fields, addresses always 16 bytes in
+ * network order (IPv4 as ::ffff:a.b.c.d), __be16 for ports in network order. TypeScript readers and writers are generated
+ * from the BTF of these types (tools/gen-layout.ts); the proxy reads struct origin with the same generated code.
+ */
+#ifndef PILLION_TYPES_H
+#define PILLION_TYPES_H
+
+#define PILLION_COMM_LEN 16
+
+struct addr {
+	__u8 bytes[16];
+};
+
+/* Identities that are not label sets; packages/contract/src/identity.ts has the same numbers. */
+enum reserved_identity {
+	IDENTITY_ANY = 0,
+	IDENTITY_WORLD = 1,
+	IDENTITY_HOST = 2,
+	IDENTITY_REMOTE_NODE = 3,
+	IDENTITY_UNMANAGED = 4,
+	IDENTITY_KUBE_APISERVER = 5,
+};
+
+/* ---- who is who ---- */
+
+enum accel_mode {
+	ACCEL_OFF = 0,
+	ACCEL_ON = 1,
+	ACCEL_AUTO = 2,
+};
+
+/* pl_cgroups: id of a pod's (or the proxy's) cgroup -> who runs there. */
+struct workload {
+	__u32 identity;
+	__u8 accel; /* enum accel_mode */
+	__u8 proxy; /* 1: the L7 proxy of this node */
+	__u8 pad[2];
+};
+
+/* pl_addresses: longest prefix match on an address. */
+struct addr_key {
+	__u32 prefix_length; /* 0 to 128 */
+	struct addr addr;
+};
+
+enum addr_flag {
+	ADDR_LOCAL = 1, /* belongs to this node: both ends of a connection can be accelerated */
+	ADDR_NODE = 2, /* a node's own address, not a pod's */
+};
+
+struct addr_info {
+	__u32 identity;
+	__u32 flags; /* enum addr_flag */
+};
+
+/* ---- services ---- */
+
+enum failure_mode {
+	FAILURE_BYPASS = 1,
+	FAILURE_REJECT = 2,
+};
+
+/* pl_services: what the application connects to. */
+struct service_key {
+	struct addr addr;
+	__be16 port;
+	__u8 protocol; /* IPPROTO_TCP or IPPROTO_UDP */
+	__u8 pad;
+};
+
+struct service {
+	__u32 id;
+	__u32 generation; /* the slots of this generation are complete */
+	__u32 slots; /* 0: no ready endpoint */
+	__u8 l7; /* 1: to the proxy */
+	__u8 failure_mode; /* enum failure_mode, when l7 */
+	__u8 pad[2];
+};
+
+/* pl_slots: alias table (Vose) of a service: O(1) weighted choice. */
+struct slot_key {
+	__u32 service;
+	__u32 generation;
+	__u32 slot;
+};
+
+struct slot {
+	__u32 threshold; /* of 2^32: below it `primary`, otherwise `alias` */
+	__u32 primary; /* key of pl_backends */
+	__u32 alias;
+};
+
+/* pl_backends: by number. */
+struct backend {
+	struct addr addr;
+	__be16 port;
+	__u8 pad[2];
+	__u32 identity;
+};
+
+/* ---- policy ---- */
+
+enum direction {
+	DIRECTION_INGRESS = 1,
+	DIRECTION_EGRESS = 2,
+};
+
+/* pl_subjects: an identity and direction that some policy selects. Absent: everything is allowed. */
+struct subject_key {
+	__u32 identity;
+	__u32 direction; /* enum direction */
+};
+
+struct subject {
+	__u32 isolated; /* 1: deny what no rule allows */
+	__u32 isolation_rule;
+	__u32 port_blocks; /* bit n: some rule fixes n leading bits of the port; bit 0: any port */
+	__u32 pad;
+};
+
+/* pl_rules: one entry a (subject, direction, peer, protocol, port block). */
+struct rule_key {
+	__u32 subject;
+	__u32 peer; /* 0: any */
+	__u8 direction;
+	__u8 protocol; /* 0: any */
+	__u8 port_bits;
+	__u8 pad;
+	__u16 port; /* host order, masked to port_bits */
+	__u16 pad2;
+};
+
+enum verdict {
+	VERDICT_ALLOW = 1,
+	VERDICT_DENY = 2,
+};
+
+struct rule {
+	__u32 rule;
+	__u32 verdict; /* enum verdict */
+};
+
+/* ---- the proxy ---- */
+
+/* Level and names of the socket options, design 4.4. */
+enum pillion_sockopt {
+	SOL_PILLION = 0x7069,
+	PILLION_ORIGIN = 1,
+	PILLION_ON_BEHALF_OF = 2,
+	PILLION_HEARTBEAT = 5,
+};
+
+enum proxy_state {
+	PROXY_GONE = 0,
+	PROXY_SERVING = 1,
+	PROXY_DRAINING = 2,
+};
+
+/* PILLION_HEARTBEAT, set on a listening socket. */
+struct heartbeat {
+	__u32 state; /* enum proxy_state */
+	__u32 pid;
+};
+
+/* PILLION_ON_BEHALF_OF, set before connect. */
+struct on_behalf_of {
+	__u32 identity;
+	__u32 pad;
+};
+
+/* PILLION_ORIGIN, read from an accepted socket. */
+struct origin {
+	struct addr dst; /* what the application asked for */
+	struct addr src; /* the application's own address */
+	__be16 dst_port;
+	__be16 src_port;
+	__u32 service;
+	__u32 identity; /* of the client */
+	__u32 pad;
+	__u64 cgroup; /* of the client's pod, 0: in no pod */
+	__u64 cookie; /* of the client's socket: the key of its flow events */
+};
+
+/* pl_origins: (address, port) of a client's socket, as its peer sees it. */
+struct origin_key {
+	struct addr addr;
+	__be16 port;
+	__u8 pad[2];
+};
+
+/* pl_proxy: one entry, key 0. */
+struct proxy {
+	__u64 heartbeat_ns; /* CLOCK_MONOTONIC of the last heartbeat */
+	__u32 state; /* enum proxy_state */
+	__u32 pid;
+};
+
+/* ---- settings that change while running ---- */
+
+/* pl_settings: one entry, key 0. */
+struct settings {
+	__u32 policy_generation; /* rises with every policy change: open connections are judged again */
+	__u32 accel; /* enum accel_mode, for workloads that say nothing */
+	struct addr proxy4; /* where the proxy listens */
+	struct addr proxy6;
+	__be16 proxy_port;
+	__u8 pad[2];
+	__u32 identity_host; /* identity of processes in no pod */
+};
+
+/* pl_executables: may a socket of this executable be accelerated (design 4.5, Auto)? */
+struct exe_key {
+	__u64 inode;
+	__u32 device;
+	__u32 pad;
+};
+
+enum exe_verdict {
+	EXE_UNKNOWN = 0, /* asked for, not answered yet */
+	EXE_PLAIN = 1, /* cannot splice */
+	EXE_SPLICES = 2,
+};
+
+struct exe {
+	__u32 verdict; /* enum exe_verdict */
+	__u32 pad;
+};
+
+/* ---- sockets ---- */
+
+/* Four-tuple, own side first, ports in host order. Loopback addresses are never used as keys. */
+struct flow_key {
+	struct addr local;
+	struct addr remote;
+	__u16 local_port;
+	__u16 remote_port;
+};
+
+/* pl_udp_peers: (socket, peer) -> the service address that the application used, or the peer itself for a reply. */
+struct udp_key {
+	__u64 cookie;
+	struct addr addr;
+	__be16 port;
+	__u8 pad[6];
+};
+
+struct udp_peer {
+	struct addr addr;
+	__be16 port;
+	__u8 pad[6];
+};
+
+/* pl_counters: per CPU, one u64 each. */
+enum counter {
+	COUNTER_EVENT_LOST = 0, /* ring buffer full */
+	COUNTER_CONNECT_TRANSLATED,
+	COUNTER_CONNECT_L7,
+	COUNTER_CONNECT_BYPASS, /* L7 service, proxy away */
+	COUNTER_CONNECT_REJECTED, /* L7 service, proxy away, FAILURE_REJECT */
+	COUNTER_CONNECT_NO_ENDPOINT,
+	COUNTER_DENY_EGRESS,
+	COUNTER_DENY_INGRESS,
+	COUNTER_DENY_OPEN, /* packets of connections that a later policy forbids */
+	COUNTER_ACCEL_REDIRECTED, /* messages */
+	COUNTER_ACCEL_TCP, /* messages of an accelerated pair that TCP carried: flow control */
+	COUNTER_ACCEL_BULK, /* messages of an accelerated pair that TCP carried: one-way run */
+	COUNTER_MAP_FULL, /* an insert failed */
+	COUNTER_ORIGIN_MISSING, /* PILLION_ORIGIN asked for an unknown peer */
+	COUNTER_PARSE_ERROR, /* packet that cannot be judged: dropped */
+	COUNTER_COUNT,
+};
+
+/* ---- events ---- */
+
+enum event_kind {
+	EVENT_OPEN = 1,
+	EVENT_CLOSE = 2,
+	EVENT_DENY = 3,
+	EVENT_EXE = 4, /* an executable that pl_executables does not know yet */
+};
+
+enum event_flag {
+	EVENT_F_INGRESS = 1, /* seen at the destination */
+	EVENT_F_L7 = 2, /* went to the proxy */
+	EVENT_F_ACCEL = 4, /* accelerated */
+	EVENT_F_OPEN_CONNECTION = 8, /* deny of a connection that was open already */
+};
+
+/* pl_events: ring buffer. */
+struct flow_event {
+	__u64 time_ns; /* CLOCK_MONOTONIC */
+	__u64 cookie;
+	__u64 duration_ns; /* close */
+	__u64 bytes_sent; /* close */
+	__u64 bytes_received; /* close */
+	struct addr src;
+	struct addr dst; /* after translation */
+	struct addr service; /* what the application asked for; zero: the destination itself */
+	__be16 src_port;
+	__be16 dst_port;
+	__be16 service_port;
+	__u8 protocol;
+	__u8 kind; /* enum event_kind */
+	__u32 src_identity;
+	__u32 dst_identity;
+	__u32 rule; /* deny: which */
+	__u32 srtt_us; /* close */
+	__u32 retransmits; /* close */
+	__u32 flags; /* enum event_flag */
+	__u32 pid;
+	__u8 comm[PILLION_COMM_LEN];
+	__u64 exe_inode; /* EVENT_EXE */
+	__u32 exe_device;
+	__u32 direction; /* deny: enum direction whose policy refused */
+};
+
+#endif

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/** Identities that are not label sets; the same numbers as `enum reserved_identity` in bpf/include/pillion/types.h. */
+export const ReservedIdentity = {
+  /** In a rule: any peer. On a connection: not decided. */
+  any: 0,
+  /** Outside of the cluster. */
+  world: 1,
+  /** A process of this node that is in no pod. */
+  host: 2,
+  /** Another node's own address. */
+  remoteNode: 3,
+  /** A pod that the operator has not numbered yet. */
+  unmanaged: 4,
+  kubeApiserver: 5,
+} as const
+
+/** The first number that the operator gives to a label set. */
+export const firstIdentity = 256
+
+/** Name of a reserved identity, or undefined. */
+export function reservedName(identity: number): string | undefined {
+  return Object.entries(ReservedIdentity).find(([, id]) => id === identity)?.[0]
+}

@@ -1,0 +1,6 @@
+// SPDX-License-Identifier: Apache-2.0
+export * from './address.ts'
+export * from './gen/pillion/v1/node.ts'
+export * from './identity.ts'
+export * from './resources.ts'
+export * from './version.ts'
