@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+# Entry to everything; `make help` lists the targets. Every recipe uses the Node in .tools, whatever the machine has.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory --no-builtin-rules
+
+ARCH := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x64)
+TOOLS := $(CURDIR)/.tools/node_modules
+# /usr/sbin: Debian keeps bpftool, ip, nginx and haproxy there, and su(1) may have dropped it.
+export PATH := $(TOOLS)/node-linux-$(ARCH)/bin:$(TOOLS)/.bin:$(CURDIR)/node_modules/.bin:$(PATH):/usr/sbin:/sbin
+export NODE_OPTIONS :=
+
+NATIVE_DIRS := $(dir $(wildcard packages/*/native/Makefile))
+MANIFESTS := package.json pnpm-lock.yaml pnpm-workspace.yaml $(wildcard packages/*/package.json bench/package.json)
+# C that exists; generated headers live in .output and are not formatted.
+C_SOURCES := $(wildcard bpf/*.c bpf/include/pillion/*.h packages/*/native/*.c packages/*/native/*.h \
+	bench/load/*.c test/*/*.c packages/*/test/*.c)
+
+.PHONY: help bootstrap bpf native gen build check static format test bench demo clean distclean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+bootstrap: .cache/pnpm.stamp ## install what is missing: Debian packages (as root), Node 24, pnpm, dependencies
+
+# Always looked at (50 ms): a stamp would not notice a package removed since.
+.PHONY: machine
+machine:
+	@tools/bootstrap.sh
+
+.cache/pnpm.stamp: $(MANIFESTS) | machine
+	@echo 'pnpm install'
+	@CI=true pnpm install --frozen-lockfile --prefer-offline --reporter=append-only >.cache/pnpm.log 2>&1 \
+		|| { cat .cache/pnpm.log; exit 1; }
+	@touch $@
+
+bpf: bootstrap ## compile the BPF programs into bpf/.output
+	@$(MAKE) -C bpf
+
+native: bootstrap ## compile the N-API addons and the bench client
+	@for dir in $(NATIVE_DIRS) bench/load; do $(MAKE) -C $$dir; done
+
+gen: bpf ## write generated code again: protobuf, struct layouts, reference pages
+	@tools/gen-protobuf.sh packages/contract/src/gen
+	@if [ -f tools/gen-layout.ts ]; then node tools/gen-layout.ts; fi
+	@node tools/gen-docs.ts
+
+build: bootstrap bpf native ## everything that has to be compiled
+
+# What needs no test runner, cheapest first.
+static: build
+	@echo 'format'  && prettier --check --log-level warn .
+	@echo 'clang-format' && clang-format --dry-run --Werror $(C_SOURCES)
+	@echo 'types'   && tsc -p .
+	@echo 'lint'    && eslint .
+
+check: static ## format, lint, types, and the repository's rules (test/repo)
+	@node tools/test.ts test/repo
+
+format: bootstrap ## rewrite every file in the project's format
+	@prettier --write --log-level warn .
+	@clang-format -i $(C_SOURCES)
+
+test: static ## check, then all tests; kernel tests need root
+	@node tools/test.ts
+
+bench: build ## measure Pillion beside its peers; writes bench/results
+	@node bench/run.ts $(BENCH_FLAGS)
+
+demo: build ## two nodes, one shop: the mesh at work, then nothing left behind
+	@node examples/demo.ts
+
+clean: ## remove what was built
+	@rm -rf bpf/.output packages/*/native/.build packages/*/native/.output bench/load/.output .cache .tap
+
+distclean: clean ## remove also what bootstrap installed in this directory
+	@rm -rf .tools node_modules packages/*/node_modules bench/node_modules
