@@ -36,9 +36,7 @@ enum accel_mode {
 /* pl_cgroups: id of a pod's (or the proxy's) cgroup -> who runs there. */
 struct workload {
 	__u32 identity;
-	__u8 accel; /* enum accel_mode */
-	__u8 proxy; /* 1: the L7 proxy of this node */
-	__u8 pad[2];
+	__u32 proxy; /* 1: the L7 proxy of this node */
 };
 
 /* pl_addresses: longest prefix match on an address. */
@@ -50,6 +48,8 @@ struct addr_key {
 enum addr_flag {
 	ADDR_LOCAL = 1, /* belongs to this node: both ends of a connection can be accelerated */
 	ADDR_NODE = 2, /* a node's own address, not a pod's */
+	ADDR_ACCEL_OFF = 4, /* whoever lives here is never accelerated */
+	ADDR_ACCEL_ON = 8, /* accelerated without looking at executables */
 };
 
 struct addr_info {
@@ -119,7 +119,7 @@ struct subject {
 	__u32 isolated; /* 1: deny what no rule allows */
 	__u32 isolation_rule;
 	__u32 port_blocks; /* bit n: some rule fixes n leading bits of the port; bit 0: any port */
-	__u32 pad;
+	__u32 has_deny; /* 0: the first allow decides */
 };
 
 /* pl_rules: one entry a (subject, direction, peer, protocol, port block). */
@@ -204,12 +204,11 @@ struct proxy {
 /* pl_settings: one entry, key 0. */
 struct settings {
 	__u32 policy_generation; /* rises with every policy change: open connections are judged again */
-	__u32 accel; /* enum accel_mode, for workloads that say nothing */
+	__u32 accel; /* enum accel_mode, where the address does not say */
 	struct addr proxy4; /* where the proxy listens */
 	struct addr proxy6;
 	__be16 proxy_port;
-	__u8 pad[2];
-	__u32 identity_host; /* identity of processes in no pod */
+	__u8 pad[6];
 };
 
 /* pl_executables: may a socket of this executable be accelerated (design 4.5, Auto)? */
@@ -240,6 +239,41 @@ struct flow_key {
 	__u16 remote_port;
 };
 
+/* pl_flows: an end of an accelerated connection, found by the other end. */
+struct flow {
+	__u64 sock; /* address of struct sock: read with probe_read only, never dereferenced */
+	__u32 run_bytes; /* sent since the other end last sent */
+	__u32 run_messages;
+	__u64 redirected_bytes;
+};
+
+enum socket_flag {
+	SOCKET_TRANSLATED = 1, /* `service` is what the application asked for */
+	SOCKET_L7 = 2, /* redirected to the proxy */
+	SOCKET_PASSIVE = 4, /* accepted */
+	SOCKET_ACCEL = 8, /* in pl_sockhash */
+	SOCKET_REPORTED = 16, /* an open event went out */
+	SOCKET_DENIED = 32, /* a later policy forbids this connection */
+	SOCKET_TRACKED = 64, /* was established under our eyes: identities are known */
+};
+
+/* pl_sockets: what we know of a TCP or UDP socket. src is always who connected. */
+struct socket {
+	struct addr service;
+	__be16 service_port;
+	__u16 flags; /* enum socket_flag */
+	__u32 service_id;
+	__u32 src_identity;
+	__u32 dst_identity;
+	__u32 on_behalf_of;
+	__u32 policy_generation; /* the connection was judged under it */
+	__u64 cgroup;
+	__u64 opened_ns;
+	__u32 pid;
+	__u8 comm[PILLION_COMM_LEN];
+	__u32 pad;
+};
+
 /* pl_udp_peers: (socket, peer) -> the service address that the application used, or the peer itself for a reply. */
 struct udp_key {
 	__u64 cookie;
@@ -252,6 +286,8 @@ struct udp_peer {
 	struct addr addr;
 	__be16 port;
 	__u8 pad[6];
+	__u64 sent_ns; /* our last datagram to the peer that egress policy allowed: answers may come in */
+	__u64 received_ns; /* its last datagram that ingress policy allowed: answers may go out */
 };
 
 /* pl_counters: per CPU, one u64 each. */

@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Connect-time translation, egress policy, redirect of declared services to the local proxy.
+ *
+ * Hooks: cgroup/connect4, connect6, sendmsg4, sendmsg6, recvmsg4, recvmsg6, getpeername4, getpeername6.
+ * Reads: pl_services, pl_slots, pl_backends, pl_cgroups, pl_addresses, pl_subjects, pl_rules, pl_proxy, pl_settings.
+ * Writes: pl_sockets, pl_udp_peers, pl_counters, pl_events.
+ * Returns: 1 proceed; 0 refuse: EPERM when a policy denies, ECONNREFUSED when nobody could answer.
+ */
+#include "include/pillion/event.h"
+#include "include/pillion/identity.h"
+#include "include/pillion/policy.h"
+#include "include/pillion/service.h"
+
+/* A destination on its way through the program: what was asked for, then what is connected to. */
+struct target {
+	struct addr addr;
+	__be16 port;
+	__u8 protocol;
+	__u8 l7;
+	__u32 identity;
+	__u32 service;
+	struct addr asked;
+	__be16 asked_port;
+	__u16 translated;
+};
+
+static __always_inline int refuse(struct bpf_sock_addr *ctx, int error)
+{
+	if (error != EPERM)
+		bpf_set_retval(-error);
+	return REFUSE;
+}
+
+static __always_inline void report_deny(struct bpf_sock_addr *ctx, const struct target *target, const struct who *who,
+					const struct verdict_of *verdict)
+{
+	struct flow_event *event = event_reserve(EVENT_DENY);
+
+	count(verdict->direction == DIRECTION_EGRESS ? COUNTER_DENY_EGRESS : COUNTER_DENY_INGRESS);
+	if (!event)
+		return;
+	event->cookie = bpf_get_socket_cookie(ctx);
+	event->dst = target->addr;
+	event->dst_port = target->port;
+	event->protocol = target->protocol;
+	event->src_identity = who->identity;
+	event->dst_identity = target->identity;
+	event->rule = verdict->rule;
+	event->direction = verdict->direction;
+	if (target->translated) {
+		event->service = target->asked;
+		event->service_port = target->asked_port;
+	}
+	event_process(event);
+	event_submit(event);
+}
+
+/* Where the proxy listens for this family; false: it does not. */
+static __always_inline bool to_proxy(struct target *target)
+{
+	const struct settings *config = settings();
+	const struct addr *proxy;
+
+	if (!config)
+		return false;
+	proxy = addr_is_ip4(&target->addr) ? &config->proxy4 : &config->proxy6;
+	if (!addr_word(proxy, 3) || !config->proxy_port)
+		return false;
+	target->addr = *proxy;
+	target->port = config->proxy_port;
+	target->identity = IDENTITY_HOST;
+	target->l7 = 1;
+	count(COUNTER_CONNECT_L7);
+	return true;
+}
+
+/* 0, or the errno to refuse with. A destination that is no service address is left as it is. */
+static __always_inline int translate(struct target *target)
+{
+	struct service_key key = { .addr = target->addr, .port = target->port, .protocol = target->protocol };
+	struct service *service = bpf_map_lookup_elem(&pl_services, &key);
+	struct backend *backend;
+
+	if (!service) {
+		target->identity = who_is_at(&target->addr).identity;
+		return 0;
+	}
+	target->asked = target->addr;
+	target->asked_port = target->port;
+	target->translated = 1;
+	target->service = service->id;
+	if (service->l7 && target->protocol == IPPROTO_TCP) {
+		if (proxy_serves() && to_proxy(target))
+			return 0;
+		if (service->failure_mode != FAILURE_BYPASS) {
+			count(COUNTER_CONNECT_REJECTED);
+			return ECONNREFUSED;
+		}
+		count(COUNTER_CONNECT_BYPASS);
+	}
+	backend = choose_backend(&key);
+	if (!backend) {
+		count(COUNTER_CONNECT_NO_ENDPOINT);
+		return ECONNREFUSED;
+	}
+	target->addr = backend->addr;
+	target->port = backend->port;
+	target->identity = backend->identity;
+	count(COUNTER_CONNECT_TRANSLATED);
+	return 0;
+}
+
+static __always_inline struct udp_peer *udp_peer_of(struct bpf_sock_addr *ctx, const struct addr *addr, __be16 port)
+{
+	struct udp_key key = { .cookie = bpf_get_socket_cookie(ctx), .addr = *addr, .port = port };
+
+	return bpf_map_lookup_elem(&pl_udp_peers, &key);
+}
+
+static __always_inline void remember_udp_peer(struct bpf_sock_addr *ctx, const struct target *target)
+{
+	struct udp_key key = { .cookie = bpf_get_socket_cookie(ctx), .addr = target->addr, .port = target->port };
+	struct udp_peer *known = bpf_map_lookup_elem(&pl_udp_peers, &key);
+	struct udp_peer peer = { .addr = target->addr, .port = target->port, .sent_ns = bpf_ktime_get_ns() };
+
+	if (target->translated) {
+		peer.addr = target->asked;
+		peer.port = target->asked_port;
+	}
+	if (known)
+		peer.received_ns = known->received_ns;
+	if (bpf_map_update_elem(&pl_udp_peers, &key, &peer, BPF_ANY))
+		count(COUNTER_MAP_FULL);
+}
+
+/* An answer to a datagram that policy let in: the ingress decision covers it, not this sender's egress. */
+static __always_inline bool is_udp_reply(struct bpf_sock_addr *ctx, const struct target *target)
+{
+	struct udp_peer *peer;
+
+	if (target->protocol != IPPROTO_UDP)
+		return false;
+	peer = udp_peer_of(ctx, &target->addr, target->port);
+	return peer && peer->received_ns && bpf_ktime_get_ns() - peer->received_ns < UDP_REPLY_NS;
+}
+
+static __always_inline void remember_socket(struct socket *socket, const struct target *target, const struct who *who)
+{
+	const struct settings *config = settings();
+
+	__builtin_memset(&socket->service, 0, sizeof(socket->service));
+	socket->service_port = 0;
+	socket->flags = 0;
+	if (target->translated) {
+		socket->service = target->asked;
+		socket->service_port = target->asked_port;
+		socket->flags = SOCKET_TRANSLATED | (target->l7 ? SOCKET_L7 : 0);
+	}
+	socket->service_id = target->service;
+	socket->src_identity = who->identity;
+	socket->dst_identity = target->identity;
+	socket->cgroup = who->cgroup;
+	socket->policy_generation = config ? config->policy_generation : 0;
+	socket->pid = bpf_get_current_pid_tgid() >> 32;
+	bpf_get_current_comm(socket->comm, sizeof(socket->comm));
+}
+
+/* The whole decision for one connect or sendmsg. 0: proceed to target->addr; otherwise the errno to refuse with. */
+static __always_inline int decide(struct bpf_sock_addr *ctx, struct target *target, bool connected)
+{
+	struct verdict_of verdict = { .allowed = 1 };
+	struct bpf_sock *sk = ctx->sk;
+	struct socket *socket = 0;
+	struct who who;
+	int error;
+
+	if (addr_is_loopback(&target->addr))
+		return 0;
+	who_is_current(&who);
+	if (sk && connected)
+		socket = bpf_sk_storage_get(&pl_sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (who.proxy) {
+		/* The proxy has balanced already; it is judged as the one it works for. */
+		target->identity = who_is_at(&target->addr).identity;
+		if (socket && socket->on_behalf_of)
+			who.identity = socket->on_behalf_of;
+	} else {
+		error = translate(target);
+		if (error)
+			return error;
+	}
+	if (!target->l7) {
+		judge_both(who.identity, target->identity, target->protocol, bpf_ntohs(target->port), &verdict);
+		if (!verdict.allowed) {
+			if (is_udp_reply(ctx, target))
+				return 0;
+			report_deny(ctx, target, &who, &verdict);
+			return EPERM;
+		}
+	}
+	if (socket)
+		remember_socket(socket, target, &who);
+	if (target->protocol == IPPROTO_UDP)
+		remember_udp_peer(ctx, target);
+	return 0;
+}
+
+static __always_inline bool handles(struct bpf_sock_addr *ctx)
+{
+	return ctx->protocol == IPPROTO_TCP || ctx->protocol == IPPROTO_UDP;
+}
+
+static __always_inline int on_destination4(struct bpf_sock_addr *ctx, bool connected)
+{
+	struct target target = { .port = ctx->user_port, .protocol = ctx->protocol };
+	int error;
+
+	if (!handles(ctx))
+		return ALLOW;
+	addr_from_ip4(&target.addr, ctx->user_ip4);
+	error = decide(ctx, &target, connected);
+	if (error)
+		return refuse(ctx, error);
+	if (target.translated) {
+		ctx->user_ip4 = addr_word(&target.addr, 3);
+		ctx->user_port = target.port;
+	}
+	return ALLOW;
+}
+
+static __always_inline int on_destination6(struct bpf_sock_addr *ctx, bool connected)
+{
+	struct target target = { .port = ctx->user_port, .protocol = ctx->protocol };
+	int error;
+
+	if (!handles(ctx))
+		return ALLOW;
+	addr_words(&target.addr, ctx->user_ip6[0], ctx->user_ip6[1], ctx->user_ip6[2], ctx->user_ip6[3]);
+	error = decide(ctx, &target, connected);
+	if (error)
+		return refuse(ctx, error);
+	if (target.translated) {
+		ctx->user_ip6[0] = addr_word(&target.addr, 0);
+		ctx->user_ip6[1] = addr_word(&target.addr, 1);
+		ctx->user_ip6[2] = addr_word(&target.addr, 2);
+		ctx->user_ip6[3] = addr_word(&target.addr, 3);
+		ctx->user_port = target.port;
+	}
+	return ALLOW;
+}
+
+SEC("cgroup/connect4")
+int pl_connect4(struct bpf_sock_addr *ctx)
+{
+	return on_destination4(ctx, true);
+}
+
+SEC("cgroup/connect6")
+int pl_connect6(struct bpf_sock_addr *ctx)
+{
+	return on_destination6(ctx, true);
+}
+
+SEC("cgroup/sendmsg4")
+int pl_sendmsg4(struct bpf_sock_addr *ctx)
+{
+	return on_destination4(ctx, false);
+}
+
+SEC("cgroup/sendmsg6")
+int pl_sendmsg6(struct bpf_sock_addr *ctx)
+{
+	return on_destination6(ctx, false);
+}
+
+/* A datagram from a backend comes from the service, as far as the application is concerned. */
+SEC("cgroup/recvmsg4")
+int pl_recvmsg4(struct bpf_sock_addr *ctx)
+{
+	struct udp_peer *peer;
+	struct addr addr;
+
+	addr_from_ip4(&addr, ctx->user_ip4);
+	peer = udp_peer_of(ctx, &addr, ctx->user_port);
+	if (peer) {
+		ctx->user_ip4 = addr_word(&peer->addr, 3);
+		ctx->user_port = peer->port;
+	}
+	return ALLOW;
+}
+
+SEC("cgroup/recvmsg6")
+int pl_recvmsg6(struct bpf_sock_addr *ctx)
+{
+	struct udp_peer *peer;
+	struct addr addr;
+
+	addr_words(&addr, ctx->user_ip6[0], ctx->user_ip6[1], ctx->user_ip6[2], ctx->user_ip6[3]);
+	peer = udp_peer_of(ctx, &addr, ctx->user_port);
+	if (peer) {
+		ctx->user_ip6[0] = addr_word(&peer->addr, 0);
+		ctx->user_ip6[1] = addr_word(&peer->addr, 1);
+		ctx->user_ip6[2] = addr_word(&peer->addr, 2);
+		ctx->user_ip6[3] = addr_word(&peer->addr, 3);
+		ctx->user_port = peer->port;
+	}
+	return ALLOW;
+}
+
+/* What the application connected to, for getpeername(2). */
+static __always_inline struct socket *translated_socket(struct bpf_sock_addr *ctx)
+{
+	struct bpf_sock *sk = ctx->sk;
+	struct socket *socket = sk ? bpf_sk_storage_get(&pl_sockets, sk, 0, 0) : 0;
+
+	return socket && socket->flags & SOCKET_TRANSLATED ? socket : 0;
+}
+
+SEC("cgroup/getpeername4")
+int pl_getpeername4(struct bpf_sock_addr *ctx)
+{
+	struct socket *socket = translated_socket(ctx);
+
+	if (socket) {
+		ctx->user_ip4 = addr_word(&socket->service, 3);
+		ctx->user_port = socket->service_port;
+	}
+	return ALLOW;
+}
+
+SEC("cgroup/getpeername6")
+int pl_getpeername6(struct bpf_sock_addr *ctx)
+{
+	struct socket *socket = translated_socket(ctx);
+
+	if (socket) {
+		ctx->user_ip6[0] = addr_word(&socket->service, 0);
+		ctx->user_ip6[1] = addr_word(&socket->service, 1);
+		ctx->user_ip6[2] = addr_word(&socket->service, 2);
+		ctx->user_ip6[3] = addr_word(&socket->service, 3);
+		ctx->user_port = socket->service_port;
+	}
+	return ALLOW;
+}
+
+char _license[] SEC("license") = "Dual BSD/GPL";

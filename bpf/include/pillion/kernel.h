@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The few fields of kernel structs that we read, relocated at load (CO-RE). Names are the kernel's; order and size are
+ * not. Constants that linux/bpf.h does not carry stand here as well.
+ */
+#ifndef PILLION_KERNEL_H
+#define PILLION_KERNEL_H
+
+#define AF_INET 2
+#define AF_INET6 10
+#define SOCK_STREAM 1
+#define SOCK_RAW 3
+#define EPERM 1
+#define ECONNREFUSED 111
+#define ETH_P_IP 0x0800
+#define ETH_P_IPV6 0x86dd
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct list_head {
+	struct list_head *next, *prev;
+};
+
+struct sk_buff_head {
+	__u32 qlen;
+};
+
+struct sock {
+	struct sk_buff_head sk_receive_queue;
+	struct {
+		int len;
+	} sk_backlog;
+	void *sk_user_data;
+};
+
+struct tcp_sock {
+	__u32 snd_una;
+	__u32 write_seq;
+};
+
+struct sk_psock {
+	struct list_head ingress_msg;
+	__u32 msg_tot_len; /* absent in older kernels */
+};
+
+struct super_block {
+	__u32 s_dev;
+};
+
+struct inode {
+	unsigned long i_ino;
+	struct super_block *i_sb;
+};
+
+struct file {
+	struct inode *f_inode;
+};
+
+struct mm_struct {
+	struct file *exe_file;
+};
+
+struct task_struct {
+	struct mm_struct *mm;
+};
+
+#pragma clang attribute pop
+
+#endif

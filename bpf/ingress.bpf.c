@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Policy at the destination, and for protocols that never call connect.
+ *
+ * Hooks: cgroup_skb/ingress and cgroup_skb/egress. Reads: pl_cgroups, pl_addresses, pl_subjects, pl_rules, pl_sockets,
+ * pl_udp_peers, pl_settings. Writes: pl_sockets, pl_udp_peers, pl_events, pl_counters.
+ * Returns: 1 pass; 0 drop: policy denies, or the packet cannot be parsed (fail closed).
+ *
+ * TCP is judged at the SYN; packets of open connections only compare a generation number. UDP is judged per datagram,
+ * except answers. Everything else meets both directions as (protocol, any port).
+ */
+#include "include/pillion/open.h"
+#include "include/pillion/identity.h"
+
+#define IPPROTO_HOPOPTS_ 0
+#define IPPROTO_ROUTING_ 43
+#define IPPROTO_FRAGMENT_ 44
+#define IPPROTO_DSTOPTS_ 60
+#define IPPROTO_ICMPV6_ 58
+#define MAX_EXTENSIONS 6
+#define TCP_SYN 0x02
+#define TCP_ACK 0x10
+
+struct packet {
+	struct addr src;
+	struct addr dst;
+	__u16 src_port; /* host order */
+	__u16 dst_port;
+	__u8 protocol;
+	__u8 first_fragment; /* 0: a later fragment, without ports */
+	__u8 tcp_flags;
+	__u8 pad;
+};
+
+static __always_inline int parse_ip4(struct __sk_buff *skb, struct packet *packet)
+{
+	__u8 head[20];
+	__be32 word;
+	__u16 fragment;
+
+	if (bpf_skb_load_bytes(skb, 0, head, sizeof(head)))
+		return -1;
+	packet->protocol = head[9];
+	fragment = (__u16)head[6] << 8 | head[7];
+	packet->first_fragment = !(fragment & 0x1fff);
+	__builtin_memcpy(&word, head + 12, 4);
+	addr_from_ip4(&packet->src, word);
+	__builtin_memcpy(&word, head + 16, 4);
+	addr_from_ip4(&packet->dst, word);
+	return (head[0] & 0xf) * 4;
+}
+
+/* Extension headers are walked to a bound: more than that is nobody's honest packet. */
+static __always_inline int parse_ip6(struct __sk_buff *skb, struct packet *packet)
+{
+	__u8 head[40], next[4];
+	int offset = 40;
+
+	if (bpf_skb_load_bytes(skb, 0, head, sizeof(head)))
+		return -1;
+	packet->protocol = head[6];
+	packet->first_fragment = 1;
+	__builtin_memcpy(&packet->src, head + 8, 16);
+	__builtin_memcpy(&packet->dst, head + 24, 16);
+	for (int i = 0; i < MAX_EXTENSIONS; i++) {
+		__u8 header = packet->protocol;
+
+		if (header != IPPROTO_HOPOPTS_ && header != IPPROTO_ROUTING_ && header != IPPROTO_FRAGMENT_ &&
+		    header != IPPROTO_DSTOPTS_)
+			return offset;
+		if (bpf_skb_load_bytes(skb, offset, next, sizeof(next)))
+			return -1;
+		packet->protocol = next[0];
+		if (header == IPPROTO_FRAGMENT_) {
+			if (((__u16)next[2] << 8 | next[3]) & 0xfff8)
+				packet->first_fragment = 0;
+			offset += 8;
+			if (!packet->first_fragment)
+				return offset;
+		} else {
+			offset += (next[1] + 1) * 8;
+		}
+	}
+	return -1;
+}
+
+static __always_inline int parse(struct __sk_buff *skb, struct packet *packet)
+{
+	__be16 ports[2];
+	int offset;
+
+	if (skb->protocol == bpf_htons(ETH_P_IP))
+		offset = parse_ip4(skb, packet);
+	else if (skb->protocol == bpf_htons(ETH_P_IPV6))
+		offset = parse_ip6(skb, packet);
+	else
+		return -1;
+	if (offset < 0 || !packet->first_fragment)
+		return offset < 0 ? -1 : 0;
+	if (packet->protocol != IPPROTO_TCP && packet->protocol != IPPROTO_UDP && packet->protocol != IPPROTO_UDPLITE &&
+	    packet->protocol != IPPROTO_SCTP)
+		return 0;
+	if (bpf_skb_load_bytes(skb, offset, ports, sizeof(ports)))
+		return -1;
+	packet->src_port = bpf_ntohs(ports[0]);
+	packet->dst_port = bpf_ntohs(ports[1]);
+	if (packet->protocol == IPPROTO_TCP && bpf_skb_load_bytes(skb, offset + 13, &packet->tcp_flags, 1))
+		return -1;
+	return 0;
+}
+
+static __noinline void report(struct __sk_buff *skb, struct packet *packet, struct verdict_of *verdict,
+			      __u64 identities)
+{
+	struct flow_event *event = event_reserve(EVENT_DENY);
+
+	if (!event)
+		return;
+	event->cookie = bpf_get_socket_cookie(skb);
+	event->src = packet->src;
+	event->dst = packet->dst;
+	event->src_port = bpf_htons(packet->src_port);
+	event->dst_port = bpf_htons(packet->dst_port);
+	event->protocol = packet->protocol;
+	event->src_identity = identities >> 32;
+	event->dst_identity = (__u32)identities;
+	event->rule = verdict->rule;
+	event->direction = verdict->direction;
+	event->flags = EVENT_F_INGRESS;
+	event_submit(event);
+}
+
+/* An open TCP connection: one comparison, unless the policy has changed. */
+static __always_inline int open_connection(struct __sk_buff *skb)
+{
+	const struct settings *config = settings();
+	struct bpf_sock *sk = skb->sk;
+	struct flow_key key = {};
+	struct packet packet = {};
+	struct socket *socket;
+
+	if (!sk)
+		return ALLOW;
+	sk = bpf_sk_fullsock(sk);
+	if (!sk)
+		return ALLOW;
+	socket = bpf_sk_storage_get(&pl_sockets, sk, 0, 0);
+	if (!socket || !config)
+		return ALLOW;
+	if (socket->policy_generation == config->policy_generation && !(socket->flags & SOCKET_DENIED))
+		return ALLOW;
+	if (parse(skb, &packet))
+		return REFUSE;
+	key.local = packet.dst;
+	key.remote = packet.src;
+	key.local_port = packet.dst_port;
+	key.remote_port = packet.src_port;
+	if (!forbidden_by_now(socket, &key))
+		return ALLOW;
+	count(COUNTER_DENY_OPEN);
+	return REFUSE;
+}
+
+static __always_inline struct udp_peer *udp_peer(struct __sk_buff *skb, struct packet *packet, struct udp_key *key)
+{
+	key->cookie = bpf_get_socket_cookie(skb);
+	key->addr = packet->src;
+	key->port = bpf_htons(packet->src_port);
+	return bpf_map_lookup_elem(&pl_udp_peers, key);
+}
+
+/* Remember who was let in, so that this socket may answer although its egress is isolated. */
+static __always_inline void expect_udp_reply(struct __sk_buff *skb, struct packet *packet, __u32 identity)
+{
+	struct subject_key subject = { .identity = identity, .direction = DIRECTION_EGRESS };
+	struct udp_key key = {};
+	struct udp_peer *known, peer = {};
+
+	if (!bpf_map_lookup_elem(&pl_subjects, &subject))
+		return;
+	known = udp_peer(skb, packet, &key);
+	if (known) {
+		known->received_ns = bpf_ktime_get_ns();
+		return;
+	}
+	peer.addr = key.addr;
+	peer.port = key.port;
+	peer.received_ns = bpf_ktime_get_ns();
+	bpf_map_update_elem(&pl_udp_peers, &key, &peer, BPF_ANY);
+}
+
+static __always_inline bool answers_us(struct __sk_buff *skb, struct packet *packet)
+{
+	struct udp_key key = {};
+	struct udp_peer *peer = udp_peer(skb, packet, &key);
+
+	return peer && peer->sent_ns && bpf_ktime_get_ns() - peer->sent_ns < UDP_REPLY_NS;
+}
+
+/* The kernel's own signalling: errors and neighbour discovery must pass for anything to work. */
+static __always_inline bool is_signalling(const struct packet *packet)
+{
+	return packet->protocol == IPPROTO_ICMP || packet->protocol == IPPROTO_ICMPV6_;
+}
+
+SEC("cgroup_skb/ingress")
+int pl_ingress(struct __sk_buff *skb)
+{
+	struct packet packet = {};
+	struct verdict_of verdict;
+	struct addr_info src;
+	struct who who;
+
+	if (parse(skb, &packet)) {
+		count(COUNTER_PARSE_ERROR);
+		return REFUSE;
+	}
+	if (packet.protocol == IPPROTO_TCP && (packet.tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_SYN)
+		return open_connection(skb);
+	if (!packet.first_fragment || addr_is_loopback(&packet.src) || is_signalling(&packet))
+		return ALLOW;
+	who_owns_skb(&who, skb);
+	src = who_is_at(&packet.src);
+	judge_both(src.identity, who.identity, packet.protocol, packet.dst_port, &verdict);
+	if (verdict.allowed) {
+		if (packet.protocol == IPPROTO_UDP)
+			expect_udp_reply(skb, &packet, who.identity);
+		return ALLOW;
+	}
+	if (packet.protocol == IPPROTO_UDP && answers_us(skb, &packet))
+		return ALLOW;
+	count(verdict.direction == DIRECTION_EGRESS ? COUNTER_DENY_EGRESS : COUNTER_DENY_INGRESS);
+	report(skb, &packet, &verdict, (__u64)src.identity << 32 | who.identity);
+	return REFUSE;
+}
+
+/* TCP and UDP were judged at connect and sendmsg; raw sockets, UDP-Lite and the like come by only here. */
+SEC("cgroup_skb/egress")
+int pl_egress(struct __sk_buff *skb)
+{
+	struct packet packet = {};
+	struct verdict_of verdict;
+	struct addr_info dst;
+	struct bpf_sock *sk = skb->sk;
+	struct who who;
+
+	/* No full socket: the kernel answers for a listener (SYN-ACK, RST), which ingress has judged. */
+	sk = sk ? bpf_sk_fullsock(sk) : 0;
+	if (!sk || ((sk->protocol == IPPROTO_TCP || sk->protocol == IPPROTO_UDP) && sk->type != SOCK_RAW))
+		return ALLOW;
+	if (parse(skb, &packet)) {
+		count(COUNTER_PARSE_ERROR);
+		return REFUSE;
+	}
+	if (!packet.first_fragment || addr_is_loopback(&packet.dst) || is_signalling(&packet))
+		return ALLOW;
+	who_owns_skb(&who, skb);
+	dst = who_is_at(&packet.dst);
+	judge_both(who.identity, dst.identity, packet.protocol, packet.dst_port, &verdict);
+	if (verdict.allowed)
+		return ALLOW;
+	count(verdict.direction == DIRECTION_EGRESS ? COUNTER_DENY_EGRESS : COUNTER_DENY_INGRESS);
+	report(skb, &packet, &verdict, (__u64)who.identity << 32 | dst.identity);
+	return REFUSE;
+}
+
+char _license[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Same-node acceleration: a message goes from the sender's socket into the receiver's without TCP in between.
+ *
+ * Hook: sk_msg on pl_sockhash. Reads: pl_flows, pl_sockets, pl_settings. Writes: pl_flows, pl_counters.
+ * Returns: SK_PASS (redirected, or carried by TCP); SK_DROP when a policy forbids the connection by now: the sender
+ * gets EACCES.
+ *
+ * Sockhash redirect has no back-pressure of its own and must not overtake bytes that TCP still carries, so every
+ * message asks the target first (design 4.5). Redirected bytes are always read before TCP's, so order holds:
+ *   - all that TCP was given was acknowledged (snd_una == write_seq) and read (receive queue and backlog empty);
+ *   - unread redirected bytes stay below a limit.
+ */
+#include "include/pillion/open.h"
+
+/* Unread bytes that a receiver may have waiting, as much as a TCP receive buffer of the default size. */
+const volatile __u32 config_unread_limit = 262144;
+/* A run without an answer is a stream, which TCP carries faster (corking, GSO). Written by the loader. */
+const volatile __u32 config_run_bytes = 262144;
+const volatile __u32 config_run_messages = 64;
+
+static __always_inline void flow_key_of(struct sk_msg_md *ctx, struct flow_key *key)
+{
+	if (ctx->family == AF_INET) {
+		addr_from_ip4(&key->local, CTX_READ(ctx, local_ip4));
+		addr_from_ip4(&key->remote, CTX_READ(ctx, remote_ip4));
+	} else {
+		addr_words(&key->local, CTX_READ(ctx, local_ip6[0]), CTX_READ(ctx, local_ip6[1]),
+			   CTX_READ(ctx, local_ip6[2]), CTX_READ(ctx, local_ip6[3]));
+		addr_words(&key->remote, CTX_READ(ctx, remote_ip6[0]), CTX_READ(ctx, remote_ip6[1]),
+			   CTX_READ(ctx, remote_ip6[2]), CTX_READ(ctx, remote_ip6[3]));
+	}
+	key->local_port = ctx->local_port;
+	key->remote_port = bpf_ntohl(ctx->remote_port);
+}
+
+/* Has the receiver read all that TCP brought, and little enough of what was redirected left? */
+static __always_inline bool has_room(__u64 address, __u32 size)
+{
+	struct sock *sk = (struct sock *)address;
+	__u64 user_data = (__u64)BPF_CORE_READ(sk, sk_user_data) & ~7ull; /* low bits are flags */
+	struct sk_psock *psock = (struct sk_psock *)user_data;
+
+	if (!psock)
+		return false;
+	if (BPF_CORE_READ(sk, sk_receive_queue.qlen) || BPF_CORE_READ(sk, sk_backlog.len))
+		return false;
+	if (bpf_core_field_exists(psock->msg_tot_len))
+		return BPF_CORE_READ(psock, msg_tot_len) + size <= config_unread_limit;
+	return (__u64)BPF_CORE_READ(psock, ingress_msg.next) ==
+	       user_data + bpf_core_field_offset(struct sk_psock, ingress_msg);
+}
+
+static __always_inline bool tcp_is_drained(__u64 address)
+{
+	struct tcp_sock *tp = (struct tcp_sock *)address;
+
+	return BPF_CORE_READ(tp, snd_una) == BPF_CORE_READ(tp, write_seq);
+}
+
+SEC("sk_msg")
+int pl_sk_msg(struct sk_msg_md *ctx)
+{
+	const struct settings *config = settings();
+	struct flow_key key = {}, reverse;
+	struct bpf_sock *sk = ctx->sk;
+	struct flow *self, *peer;
+	struct socket *socket;
+	__u32 size = ctx->size;
+
+	flow_key_of(ctx, &key);
+	socket = sk ? bpf_sk_storage_get(&pl_sockets, sk, 0, 0) : 0;
+	if (socket && config &&
+	    (socket->policy_generation != config->policy_generation || socket->flags & SOCKET_DENIED)) {
+		if (forbidden_by_now(socket, &key)) {
+			count(COUNTER_DENY_OPEN);
+			return SK_DROP;
+		}
+	}
+	flow_key_reverse(&key, &reverse);
+	self = bpf_map_lookup_elem(&pl_flows, &key);
+	peer = bpf_map_lookup_elem(&pl_flows, &reverse);
+	if (!self || !peer)
+		return SK_PASS;
+	peer->run_bytes = 0;
+	peer->run_messages = 0;
+	if (self->run_bytes > config_run_bytes || self->run_messages > config_run_messages) {
+		count(COUNTER_ACCEL_BULK);
+		return SK_PASS;
+	}
+	self->run_bytes += size;
+	self->run_messages += 1;
+	if (!tcp_is_drained(self->sock) || !has_room(peer->sock, size)) {
+		count(COUNTER_ACCEL_TCP);
+		return SK_PASS;
+	}
+	if (bpf_msg_redirect_hash(ctx, &pl_sockhash, &reverse, BPF_F_INGRESS) != SK_PASS)
+		return SK_PASS;
+	self->redirected_bytes += size;
+	count(COUNTER_ACCEL_REDIRECTED);
+	return SK_PASS;
+}
+
+char _license[] SEC("license") = "Dual BSD/GPL";
