@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+// pillion lab …: a cluster on this machine.
+import { resolve } from 'node:path'
+import {
+  isClusterScoped,
+  labUp,
+  LabError,
+  parseOptions,
+  remains,
+  requireRoot,
+  teardown,
+  type Applied,
+  type KubeObject,
+} from '@pillion/lab'
+import type { Command } from 'commander'
+import colors from 'picocolors'
+import { lab, labStatus } from '../client.ts'
+import { columnsOf, kindOf } from '../kinds.ts'
+import { age, print, printJson, Steps, table } from '../output.ts'
+import { execIn } from './exec.ts'
+import { showLogs } from './logs.ts'
+
+interface Namespaced {
+  namespace?: string
+}
+interface Output {
+  output: 'table' | 'json'
+}
+
+export function labCommand(program: Command): void {
+  const command = program.command('lab').description('a small cluster on this machine')
+  command
+    .command('up')
+    .argument('<dir>', 'directory of manifests')
+    .option('--nodes <n>', 'nodes of the lab', '2')
+    .option('--mesh <on|off>', 'off: the same pods without operator, agents and proxies', 'on')
+    .option('--timeout <seconds>', 'how long pods and configuration may take', '60')
+    .option('--keep', 'leave a lab that does not come up as it is, to look at it')
+    .description('start a lab; returns when pods are ready and every node has the configuration')
+    .action(up)
+  command
+    .command('apply')
+    .requiredOption('-f, --file <path>', 'file or directory of manifests')
+    .option('-o, --output <format>', 'table or json', 'table')
+    .description('create or change objects, all or none')
+    .action(async ({ file, output }: { file: string } & Output) => {
+      showApplied(await lab<Applied[]>('POST', '/apply', { path: resolve(file) }), output)
+    })
+  command
+    .command('delete')
+    .argument('[kind/name]', 'one object')
+    .option('-f, --file <path>', 'objects of a file or directory')
+    .option('-n, --namespace <ns>', 'namespace', 'default')
+    .option('-o, --output <format>', 'table or json', 'table')
+    .description('delete objects')
+    .action(remove)
+  command
+    .command('exec')
+    .argument('<pod>', 'pod, deploy/NAME, the beginning of one pod name, or node/NAME')
+    .argument('<command...>', 'command, after --')
+    .option('-n, --namespace <ns>', 'namespace', 'default')
+    .description('run a command in a pod or on a node; its exit code is passed on')
+    .action(async (pod: string, argv: string[], { namespace }: Namespaced) => {
+      process.exitCode = await execIn(pod, namespace ?? 'default', argv)
+    })
+  command
+    .command('get')
+    .argument('<kind>', 'pods, svc, eps, netpol, httproute, l7service, …')
+    .argument('[name]', 'one object')
+    .option('-n, --namespace <ns>', 'namespace; all without')
+    .option('-o, --output <format>', 'table or json', 'table')
+    .description('show objects')
+    .action(get)
+  command
+    .command('logs')
+    .argument('<pod>', 'pod, deploy/NAME, or node/NAME for agent and proxy')
+    .option('-n, --namespace <ns>', 'namespace', 'default')
+    .option('-f, --follow', 'go on with what is written')
+    .description('show what a pod wrote')
+    .action(async (pod: string, options: Namespaced & { follow?: boolean }) => {
+      await showLogs(pod, options.namespace ?? 'default', options.follow === true)
+    })
+  command.command('down').description('end the lab; leaves nothing behind').action(down)
+}
+
+interface UpFlags {
+  nodes: string
+  mesh: string
+  timeout: string
+  keep?: boolean
+}
+
+async function up(dir: string, flags: UpFlags): Promise<void> {
+  requireRoot()
+  const options = parseOptions([
+    ...['--dir', dir, '--nodes', flags.nodes],
+    ...['--mesh', flags.mesh, '--timeout', flags.timeout],
+  ])
+  const interrupt = new AbortController()
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.once(signal, () => interrupt.abort())
+  }
+  const steps = new Steps()
+  try {
+    await labUp({
+      ...options,
+      keep: flags.keep === true,
+      signal: interrupt.signal,
+      onProgress: ({ phase, message }) => {
+        if (phase !== 'up' && phase !== 'failed') steps.at(phase, message)
+      },
+    })
+  } catch (error) {
+    steps.fail()
+    throw error
+  }
+  steps.done()
+  const { pods, nodes } = await labStatus()
+  print(`lab is up: ${pods.length} pods on ${nodes.length} nodes (pillion lab get pods)`)
+  if (!options.mesh) {
+    print(colors.yellow('without mesh: cluster addresses of Services do not work, pod addresses do'))
+  }
+}
+
+async function down(): Promise<void> {
+  requireRoot()
+  if (remains().length === 0) {
+    print('no lab is there')
+    return
+  }
+  const steps = new Steps()
+  steps.at('down', 'processes, namespaces, cgroups, pins')
+  try {
+    await teardown()
+  } catch (error) {
+    steps.fail()
+    throw error
+  }
+  steps.done()
+}
+
+async function remove(
+  target: string | undefined,
+  { file, namespace, output }: { file?: string } & Namespaced & Output,
+): Promise<void> {
+  if ((target === undefined) === (file === undefined)) {
+    throw new LabError('usage', 'delete needs either -f FILE or KIND/NAME')
+  }
+  if (file !== undefined) {
+    showApplied(await lab<Applied[]>('POST', '/delete', { path: resolve(file) }), output)
+    return
+  }
+  const [written = '', name] = (target ?? '').split('/')
+  if (name === undefined) throw new LabError('usage', `${target}: not KIND/NAME`)
+  const kind = kindOf(written)
+  const place = isClusterScoped(kind) ? {} : { namespace }
+  showApplied(await lab<Applied[]>('POST', '/delete', { kind, name, ...place }), output)
+}
+
+function showApplied(applied: readonly Applied[], output: Output['output']): void {
+  if (output === 'json') {
+    printJson(applied)
+    return
+  }
+  for (const { kind, namespace, name, action } of applied) {
+    const where = namespace === undefined ? '' : ` (${namespace})`
+    print(`${kind.toLowerCase()}/${name}${where} ${action}`)
+  }
+}
+
+async function get(
+  written: string,
+  name: string | undefined,
+  { namespace, output }: Namespaced & Output,
+): Promise<void> {
+  const kind = kindOf(written)
+  const query = new URLSearchParams({ kind })
+  if (namespace !== undefined) query.set('namespace', namespace)
+  const all = await lab<KubeObject[]>('GET', `/objects?${query.toString()}`)
+  const items = name === undefined ? all : all.filter(({ metadata }) => metadata.name === name)
+  if (name !== undefined && items.length === 0) {
+    throw new LabError('not-found', `there is no ${kind} ${name}`)
+  }
+  if (output === 'json') {
+    printJson(name === undefined ? { apiVersion: 'v1', kind: 'List', items } : items[0])
+    return
+  }
+  if (items.length === 0) {
+    process.stderr.write(`no ${kind} found\n`)
+    return
+  }
+  print(objectTable(kind, items))
+}
+
+function objectTable(kind: string, items: readonly KubeObject[]): string {
+  const columns = columnsOf(kind)
+  const now = Date.now()
+  const rows = items
+    .toSorted((a, b) => sortKey(a).localeCompare(sortKey(b)))
+    .map((object) => [
+      ...(isClusterScoped(kind) ? [] : [object.metadata.namespace ?? '']),
+      object.metadata.name,
+      ...columns.row(object),
+      age(object.metadata.creationTimestamp, now),
+    ])
+  const place = isClusterScoped(kind) ? [] : ['NAMESPACE']
+  return table([...place, 'NAME', ...columns.head, 'AGE'], rows)
+}
+
+function sortKey({ metadata }: KubeObject): string {
+  return `${metadata.namespace ?? ''}/${metadata.name}`
+}

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+export { exitCodes, LabError, messageOf, type LabErrorCode } from './errors.ts'
+export { nodePaths, paths, runDir } from './paths.ts'
+export { parseOptions, optionTable } from './options.ts'
+export { launchArgv, type Launch } from './process/launch.ts'
+export type { Progress } from './supervisor/lab.ts'
+export type { Applied } from './supervisor/inventory.ts'
+export { remains, teardown } from './teardown.ts'
+export { isClusterScoped } from './manifest/load.ts'
+export type { KubeObject, PodObject, ServiceObject } from './types.ts'
+export { pollJson, unixLines, unixRequest } from './unix-http.ts'
+export { labUp, requireRoot } from './up.ts'

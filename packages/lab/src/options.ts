@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// Options of the supervisor process (people use `pillion lab up`, which passes them on).
+import { resolve } from 'node:path'
+import { LabError } from './errors.ts'
+import { maxNodes } from './net/addresses.ts'
+
+interface Option {
+  readonly flag: string
+  readonly default: string | undefined
+  readonly unit?: string
+  readonly doc: string
+}
+
+export const optionTable = {
+  dir: { flag: '--dir', default: undefined, doc: 'directory of manifests' },
+  nodes: { flag: '--nodes', default: '2', unit: 'nodes', doc: 'how many nodes the lab has' },
+  mesh: { flag: '--mesh', default: 'on', doc: 'on, or off for the same pods without any mesh' },
+  timeoutSeconds: {
+    flag: '--timeout',
+    default: '60',
+    unit: 'seconds',
+    doc: 'how long pods and configuration may take',
+  },
+} as const satisfies Record<string, Option>
+
+export interface SupervisorOptions {
+  readonly dir: string
+  readonly nodes: number
+  readonly mesh: boolean
+  readonly timeoutMs: number
+}
+
+/** Options from flags. Throws a LabError `usage` that names the flag. */
+export function parseOptions(argv: readonly string[]): SupervisorOptions {
+  const values = new Map<string, string>()
+  for (const [name, option] of Object.entries(optionTable)) {
+    if (option.default !== undefined) values.set(name, option.default)
+  }
+  for (let i = 0; i < argv.length; i += 2) {
+    const flag = argv[i] ?? ''
+    const found = Object.entries(optionTable).find(([, option]) => option.flag === flag)
+    if (found === undefined) throw new LabError('usage', `unknown option ${flag}`)
+    const value = argv[i + 1]
+    if (value === undefined) throw new LabError('usage', `${flag} needs a value`)
+    values.set(found[0], value)
+  }
+  const dir = values.get('dir')
+  if (dir === undefined) throw new LabError('usage', '--dir is missing')
+  const mesh = values.get('mesh') ?? ''
+  if (mesh !== 'on' && mesh !== 'off') throw new LabError('usage', '--mesh is on or off')
+  return {
+    dir: resolve(dir),
+    nodes: integer('--nodes', values.get('nodes') ?? '', maxNodes),
+    mesh: mesh === 'on',
+    timeoutMs: integer('--timeout', values.get('timeoutSeconds') ?? '', 3600) * 1000,
+  }
+}
+
+function integer(flag: string, text: string, max: number): number {
+  const value = Number(text.replace(/s$/, ''))
+  if (Number.isInteger(value) && value >= 1 && value <= max) return value
+  throw new LabError('usage', `${flag} ${text}: must be a whole number from 1 to ${max}`)
+}
