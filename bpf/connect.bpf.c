@@ -89,7 +89,7 @@ static __always_inline int translate(struct target *target)
 	target->asked = target->addr;
 	target->asked_port = target->port;
 	target->translated = 1;
-	target->service = service->id;
+	target->service = service->id >> 1; /* the low bit is the address family: its slots are its own */
 	if (service->l7 && target->protocol == IPPROTO_TCP) {
 		if (proxy_serves() && to_proxy(target))
 			return 0;

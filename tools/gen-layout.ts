@@ -6,6 +6,7 @@
 // Map keys and values are found through the maps; the rest through the export_ variables of layout.bpf.c. __be16 is the
 // only big-endian scalar; members named pad* are omitted and written as zero. Unions, bit-fields and floats are refused.
 import { execFileSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { format, resolveConfig } from 'prettier'
@@ -193,6 +194,30 @@ function putBytes(into: Buffer, at: number, bytes: Uint8Array, length: number): 
 }
 `
 
+/** Of names, offsets and types of all members, and of the maps' definitions. */
+function layoutHash(rows: MapRow[]): string {
+  const shapes = [...btf.values()]
+    .filter((t) => t.kind === 'STRUCT' && t.name !== '(anon)' && wanted(t))
+    .map((t) => [t.name, t.size, t.members?.map((m) => [m.name, m.bits_offset])])
+  return createHash('sha256')
+    .update(JSON.stringify([shapes, rows, mapDefinitions()]))
+    .digest('hex')
+    .slice(0, 12)
+}
+
+/** Type, size and flags of every map: libbpf encodes them as array lengths. */
+function mapDefinitions(): unknown[] {
+  return [...btf.values()]
+    .filter((v) => v.kind === 'VAR' && v.name.startsWith('pl_'))
+    .map((v) => [
+      v.name,
+      typeOf(v.type_id).members?.map((m) => [
+        m.name,
+        strip(typeOf(m.type_id)).nr_elems ?? 0,
+      ]),
+    ])
+}
+
 function mapsText(rows: MapRow[]): string {
   const scalarLayouts = `
 const u32Layout: Layout<number> = {
@@ -230,6 +255,9 @@ ${lines.join('\n')}
 
 /** Names of all maps, as pinned. */
 export const mapNames = [${names}] as const
+
+/** Changes with every change of a struct or map: datapaths with different ones never share maps. */
+export const layoutHash = '${layoutHash(rows)}'
 `
 }
 

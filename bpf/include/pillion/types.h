@@ -73,7 +73,7 @@ struct service_key {
 };
 
 struct service {
-	__u32 id;
+	__u32 id; /* number of the ServicePort << 1 | IPv6 */
 	__u32 generation; /* the slots of this generation are complete */
 	__u32 slots; /* 0: no ready endpoint */
 	__u8 l7; /* 1: to the proxy */
@@ -209,6 +209,13 @@ struct settings {
 	struct addr proxy6;
 	__be16 proxy_port;
 	__u8 pad[6];
+};
+
+/* pl_owner: one entry, key 0: whose datapath this is. */
+struct owner {
+	__u64 start_time; /* of the process, as in /proc/PID/stat: a number that a reused pid does not share */
+	__u32 pid;
+	__u32 pad;
 };
 
 /* pl_executables: may a socket of this executable be accelerated (design 4.5, Auto)? */

@@ -29,5 +29,7 @@ export function keyBytes(key: string): Buffer {
 }
 
 export function emptyTables(): Tables {
-  return Object.fromEntries(configuredMaps.map((name) => [name, new Map()])) as unknown as Tables
+  return Object.fromEntries(
+    configuredMaps.map((name) => [name, new Map()]),
+  ) as unknown as Tables
 }

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* ELF objects: open, set constants, load. Maps are pinned and adopted by libbpf, by name below the pin directory. */
+#include "binding.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <bpf/btf.h>
+#include <bpf/libbpf.h>
+
+/* The handle outlives close(): a second close, or the finalizer, finds NULL. */
+struct object {
+	struct bpf_object *object;
+};
+
+static void object_finalize(napi_env env, void *data, void *hint)
+{
+	struct object *handle = data;
+
+	(void)env;
+	(void)hint;
+	if (handle->object)
+		bpf_object__close(handle->object);
+	free(handle);
+}
+
+static struct bpf_object *opened(struct call *call, size_t i)
+{
+	struct object *handle = arg_external(call, i);
+
+	if (handle && !handle->object) {
+		call->failed = true;
+		napi_throw_type_error(call->env, "ERR_ARGUMENTS", "the object is closed");
+	}
+	return handle ? handle->object : NULL;
+}
+
+/* (path, pinDirectory) -> handle */
+EXPORT(object_open)
+{
+	char path[PATH_MAX], pins[PATH_MAX];
+	struct object *handle;
+	napi_value result;
+	struct call call;
+
+	if (!call_begin(&call, env, info, 2))
+		return NULL;
+	arg_string(&call, 0, path, sizeof(path));
+	arg_string(&call, 1, pins, sizeof(pins));
+	if (call.failed)
+		return NULL;
+	handle = calloc(1, sizeof(*handle));
+	if (!handle)
+		return throw_errno(env, "open", ENOMEM);
+	log_clear();
+	LIBBPF_OPTS(bpf_object_open_opts, options, .pin_root_path = pins);
+	handle->object = bpf_object__open_file(path, &options);
+	if (!handle->object) {
+		free(handle);
+		return throw_errno(env, path, errno);
+	}
+	if (napi_create_external(env, handle, object_finalize, NULL, &result) != napi_ok) {
+		object_finalize(env, handle, NULL);
+		return NULL;
+	}
+	return result;
+}
+
+/* Offset and size of a `const volatile` variable in .rodata. */
+static bool find_variable(const struct btf *btf, const char *name, uint32_t *offset, uint32_t *size)
+{
+	int32_t section = btf__find_by_name_kind(btf, ".rodata", BTF_KIND_DATASEC);
+	const struct btf_type *type = section < 0 ? NULL : btf__type_by_id(btf, section);
+	const struct btf_var_secinfo *variable;
+
+	if (!type)
+		return false;
+	variable = btf_var_secinfos(type);
+	for (int i = 0; i < btf_vlen(type); i++, variable++) {
+		const struct btf_type *var = btf__type_by_id(btf, variable->type);
+
+		if (strcmp(btf__name_by_offset(btf, var->name_off), name))
+			continue;
+		*offset = variable->offset;
+		*size = variable->size;
+		return true;
+	}
+	return false;
+}
+
+/* (handle, name, Buffer) -> true, or false when the object has no such variable */
+EXPORT(object_set_variable)
+{
+	uint32_t offset = 0, size = 0;
+	struct bpf_object *object;
+	struct bytes value;
+	struct bpf_map *map;
+	napi_value result;
+	struct call call;
+	char name[128];
+	size_t length = 0;
+	uint8_t *data;
+	bool found;
+
+	if (!call_begin(&call, env, info, 3))
+		return NULL;
+	object = opened(&call, 0);
+	arg_string(&call, 1, name, sizeof(name));
+	value = arg_bytes(&call, 2);
+	if (call.failed)
+		return NULL;
+	found = find_variable(bpf_object__btf(object), name, &offset, &size);
+	if (found) {
+		map = NULL;
+		bpf_object__for_each_map(map, object) {
+			if (strstr(bpf_map__name(map), ".rodata"))
+				break;
+		}
+		data = map ? (uint8_t *)bpf_map__initial_value(map, &length) : NULL;
+		if (!data || size != value.length || (size_t)offset + size > length)
+			return throw_range(env, "the value has not the size of the variable");
+		memcpy(data + offset, value.data, size);
+	}
+	napi_get_boolean(env, found, &result);
+	return result;
+}
+
+/* (handle): creates or adopts the maps, verifies and loads the programs */
+EXPORT(object_load)
+{
+	struct bpf_object *object;
+	struct call call;
+	int error;
+
+	if (!call_begin(&call, env, info, 1))
+		return NULL;
+	object = opened(&call, 0);
+	if (call.failed)
+		return NULL;
+	log_clear();
+	error = bpf_object__load(object);
+	return error ? throw_errno(env, bpf_object__name(object), error) : make_undefined(env);
+}
+
+/* (handle, name) -> descriptor that belongs to the handle */
+EXPORT(object_program_fd)
+{
+	struct bpf_program *program;
+	struct bpf_object *object;
+	struct call call;
+	char name[128];
+
+	if (!call_begin(&call, env, info, 2))
+		return NULL;
+	object = opened(&call, 0);
+	arg_string(&call, 1, name, sizeof(name));
+	if (call.failed)
+		return NULL;
+	program = bpf_object__find_program_by_name(object, name);
+	if (!program)
+		return throw_errno(env, name, ENOENT);
+	return make_number(env, bpf_program__fd(program));
+}
+
+/* (handle): the descriptors go; what is pinned or attached stays */
+EXPORT(object_close)
+{
+	struct object *handle;
+	struct call call;
+
+	if (!call_begin(&call, env, info, 1))
+		return NULL;
+	handle = arg_external(&call, 0);
+	if (call.failed)
+		return NULL;
+	if (handle->object)
+		bpf_object__close(handle->object);
+	handle->object = NULL;
+	return make_undefined(env);
+}

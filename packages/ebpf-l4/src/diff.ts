@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// PURE. What the maps hold and what they should hold -> writes, in an order in which every state between is correct.
+import { configuredMaps, keyBytes } from './tables.ts'
+import type { ConfiguredMap, Table, Tables } from './tables.ts'
+
+/** One batch on one map. Batches are applied in order. */
+export interface Batch {
+  readonly map: ConfiguredMap
+  readonly set: readonly (readonly [Buffer, Buffer])[]
+  readonly delete: readonly Buffer[]
+}
+
+/**
+ * What is referred to is written first: backends, then slots, then the service that names them; rules before the subject
+ * that isolates. Removals go last and the other way round. So no reader ever finds a service without its slots, or an
+ * isolated subject without its rules.
+ */
+export function diff(have: Tables, want: Tables): Batch[] {
+  const changes = configuredMaps.map((map) => ({
+    map,
+    ...tableDiff(have[map], want[map]),
+  }))
+  const sets = changes.map(({ map, set }) => ({ map, set, delete: [] }))
+  const deletes = changes.map((change) => ({
+    map: change.map,
+    set: [],
+    delete: change.delete,
+  }))
+  return [...sets, ...deletes.reverse()].filter(
+    (batch) => batch.set.length > 0 || batch.delete.length > 0,
+  )
+}
+
+function tableDiff(
+  have: Table,
+  want: Table,
+): { set: [Buffer, Buffer][]; delete: Buffer[] } {
+  if (have === want) return { set: [], delete: [] } // plan shares tables that did not change
+  const set: [Buffer, Buffer][] = []
+  for (const [key, value] of want) {
+    if (have.get(key)?.equals(value) !== true) set.push([keyBytes(key), value])
+  }
+  const gone = [...have.keys()].filter((key) => !want.has(key)).map(keyBytes)
+  return { set, delete: gone }
+}
+
+/** True when a batch can change a verdict: open connections must be judged again. */
+export function changesPolicy(batches: readonly Batch[]): boolean {
+  return batches.some(({ map }) => map === 'pl_rules' || map === 'pl_subjects')
+}

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// The pin directory of a node: what survives the agent.
+//
+//   <pinDir>/maps-<layoutHash>/<map>   maps of one layout; another layout gets a directory of its own
+//   <pinDir>/links/<program>           links, replaced atomically by a new build
+import {
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statfsSync,
+  statSync,
+} from 'node:fs'
+import { dirname, join } from 'node:path'
+import { BpfError } from './errors.ts'
+import { layoutHash } from './gen/layout.ts'
+
+const bpfFsMagic = 0xcafe4a11 // BPF_FS_MAGIC, linux/magic.h
+
+/** Paths below one pin directory. */
+export interface Pins {
+  readonly maps: string
+  readonly links: string
+}
+
+/** Creates the directories. Throws NO_BPFFS when `pinDir` is on another file system: pins would not be kept. */
+export function openPins(pinDir: string): Pins {
+  let existing = pinDir
+  while (statSync(existing, { throwIfNoEntry: false }) === undefined) {
+    existing = dirname(existing)
+  }
+  if (statfsSync(existing).type !== bpfFsMagic) {
+    throw new BpfError(
+      'NO_BPFFS',
+      `${pinDir} is not on a bpf file system; mount one: mount -t bpf bpf /sys/fs/bpf`,
+    )
+  }
+  const pins = { maps: join(pinDir, `maps-${layoutHash}`), links: join(pinDir, 'links') }
+  mkdirSync(pins.maps, { recursive: true, mode: 0o700 })
+  mkdirSync(pins.links, { recursive: true, mode: 0o700 })
+  return pins
+}
+
+/** Removes everything that is pinned below: programs are detached with their links. */
+export function removePins(pinDir: string): void {
+  for (const entry of readdirSync(pinDir, { withFileTypes: true, recursive: true })) {
+    if (!entry.isDirectory()) rmSync(join(entry.parentPath, entry.name))
+  }
+  rmSync(pinDir, { recursive: true, force: true })
+}
+
+/** When a process started, in clock ticks since boot (proc(5), field 22); undefined when there is none. */
+export function processStartTime(pid: number): bigint | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    const afterName = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+    return BigInt(afterName[19] ?? '0')
+  } catch {
+    return undefined
+  }
+}
