@@ -32,7 +32,9 @@ export type Resources = {
 export type Changes = ReadonlyMap<Kind, ReadonlySet<string>>
 
 export function emptyResources(): Resources {
-  return Object.fromEntries(kinds.map((kind) => [kind, new Map()])) as unknown as Resources
+  return Object.fromEntries(
+    kinds.map((kind) => [kind, new Map()]),
+  ) as unknown as Resources
 }
 
 /** The resources after `delta`. Throws a TypeError on a resource without a name or body. */
@@ -71,7 +73,10 @@ export function applyDelta(
     writable(body.$case).set(name, body.value)
     changed(body.$case, name)
   }
-  return { resources: { ...resources, ...Object.fromEntries(next) } as Resources, changes }
+  return {
+    resources: { ...resources, ...Object.fromEntries(next) } as Resources,
+    changes,
+  }
 }
 
 function isKind(kind: string): kind is Kind {
