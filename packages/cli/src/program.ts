@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // The command tree of `pillion`.
 import { Command } from 'commander'
+import { explainCommand } from './command/explain.ts'
+import { flowsCommand } from './command/flows.ts'
 import { labCommand } from './command/lab.ts'
+import { statusCommand } from './command/status.ts'
+import { versionCommand } from './command/version.ts'
 import { exitCode } from './errors.ts'
 
 /** The whole program; actions throw, main.ts turns that into a message and an exit code. */
@@ -11,6 +15,10 @@ export function buildProgram(): Command {
     .showHelpAfterError('(pillion --help)')
     .exitOverride()
   labCommand(program)
+  statusCommand(program)
+  flowsCommand(program)
+  explainCommand(program)
+  versionCommand(program)
   program.addHelpText(
     'after',
     `\nExit codes: ${exitCode.ok} done, ${exitCode.failed} failed, ${exitCode.usage} wrong usage, ` +
