@@ -58,7 +58,8 @@ export function parseManifests(text: string, file: string): Loaded[] {
     const from = documents.length > 1 ? `${file}#${index + 1}` : file
     const [error] = document.errors
     if (error !== undefined) throw new LabError('invalid', `${from}: ${error.message}`)
-    if (document.contents === null) return []
+    // Nothing between two separators, or only comments.
+    if (document.toJS() === null) return []
     if (!isMap(document.contents)) {
       throw new LabError('invalid', `${from}: a manifest is a mapping with apiVersion and kind`)
     }
