@@ -20,7 +20,8 @@ const server = createServer((req, res) => {
     failPercent = Number(url.searchParams.get('percent') ?? '0')
     return json(200, { failPercent })
   }
-  if (Math.random() * 100 < failPercent) return json(503, { error: 'overloaded', version, pod })
+  if (Math.random() * 100 < failPercent)
+    return json(503, { error: 'overloaded', version, pod })
   const { traceparent } = req.headers
   quote('pillion', typeof traceparent === 'string' ? traceparent : undefined).then(
     ({ cents, pod: pricedBy }) =>

@@ -21,9 +21,15 @@ function countVisit(): Promise<number> {
   })
 }
 
-async function page(traceparent: string | undefined): Promise<{ status: number; body: unknown }> {
+async function page(
+  traceparent: string | undefined,
+): Promise<{ status: number; body: unknown }> {
   const headers = traceparent === undefined ? {} : { traceparent }
-  const [visits, answer] = await Promise.all([countVisit(), fetch(`${apiUrl}/offer`, { headers })])
+  // eslint-disable-next-line no-restricted-globals -- an application like any other, not a part of the mesh
+  const [visits, answer] = await Promise.all([
+    countVisit(),
+    fetch(`${apiUrl}/offer`, { headers }),
+  ])
   const offer: unknown = answer.ok ? await answer.json() : await answer.text()
   return { status: answer.ok ? 200 : 502, body: { pod, visits, offer } }
 }

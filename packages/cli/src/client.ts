@@ -2,6 +2,7 @@
 // The only file of the command line that talks to sockets: the lab's supervisor, the operator, the agents.
 import {
   LabError,
+  messageOf,
   nodePaths,
   paths,
   unixLines,
@@ -27,7 +28,11 @@ export interface LabStatus {
 }
 
 /** JSON of the supervisor. Throws its error, or `not-running`. */
-export async function lab<T>(method: 'GET' | 'POST', path: string, body?: unknown): Promise<T> {
+export async function lab<T>(
+  method: 'GET' | 'POST',
+  path: string,
+  body?: unknown,
+): Promise<T> {
   const { status, text } = await unixRequest({
     socket: paths.socket,
     path,
@@ -47,18 +52,19 @@ export function labStatus(): Promise<LabStatus> {
 /** The lab, when it has a mesh. Throws `not-running` otherwise. */
 export async function meshStatus(): Promise<LabStatus> {
   const status = await labStatus()
-  if (!status.mesh) throw new LabError('not-running', 'the lab was started with --mesh off')
+  if (!status.mesh)
+    throw new LabError('not-running', 'the lab was started with --mesh off')
   return status
 }
 
 /** JSON of the operator's admin socket. */
 export function operator<T>(path: string): Promise<T> {
-  return json(paths.operatorAdmin, path)
+  return json('operator', paths.operatorAdmin, path)
 }
 
 /** JSON of a node's agent. */
 export function agent<T>(node: string, path: string): Promise<T> {
-  return json(nodePaths(node).agentSocket, path)
+  return json(`agent of ${node}`, nodePaths(node).agentSocket, path)
 }
 
 /** 200 of a node's agent or proxy at /readyz; the answer otherwise. */
@@ -66,10 +72,16 @@ export async function readiness(node: string, which: 'agent' | 'proxy'): Promise
   const { agentSocket, proxySocket } = nodePaths(node)
   const socket = which === 'agent' ? agentSocket : proxySocket
   try {
-    const { status, text } = await unixRequest({ socket, path: '/readyz', timeoutMs: 2000 })
+    const { status, text } = await unixRequest({
+      socket,
+      path: '/readyz',
+      timeoutMs: 2000,
+    })
     return status === 200 ? 'ready' : `not ready: ${text.trim().slice(0, 200)}`
   } catch (error) {
-    return error instanceof LabError && error.code === 'not-running' ? 'down' : 'no answer'
+    return error instanceof LabError && error.code === 'not-running'
+      ? 'down'
+      : 'no answer'
   }
 }
 
@@ -81,11 +93,22 @@ export function flows(
   signal: AbortSignal,
 ): Promise<void> {
   const path = `/debug/flows${follow ? '?follow=1' : ''}`
-  return unixLines({ socket: nodePaths(node).agentSocket, path }, onLine, signal)
+  const socket = nodePaths(node).agentSocket
+  return unixLines({ socket, path }, onLine, signal).catch((error: unknown) => {
+    throw new LabError(
+      'host',
+      `the agent of ${node} does not answer: ${messageOf(error)}`,
+    )
+  })
 }
 
-async function json<T>(socket: string, path: string): Promise<T> {
-  const { status, text } = await unixRequest({ socket, path })
+async function json<T>(who: string, socket: string, path: string): Promise<T> {
+  const { status, text } = await unixRequest({ socket, path }).catch((error: unknown) => {
+    // The lab is there, one of its processes is not: that is a failure, not "no lab runs".
+    throw new LabError('host', `the ${who} does not answer: ${messageOf(error)}`, {
+      cause: error,
+    })
+  })
   if (status === 200) return JSON.parse(text) as T
   const code = status === 404 ? 'not-found' : 'host'
   throw new LabError(code, `${path}: HTTP ${status}: ${errorText(text)}`)

@@ -33,7 +33,12 @@ const aliases: Readonly<Record<string, string>> = {
 /** "pods", "po" or "Pod" to "Pod"; an unknown kind as it was written. */
 export function kindOf(text: string): string {
   const lower = text.toLowerCase()
-  const singular = [lower, lower.replace(/ies$/, 'y'), lower.replace(/es$/, ''), lower.replace(/s$/, '')]
+  const singular = [
+    lower,
+    lower.replace(/ies$/, 'y'),
+    lower.replace(/es$/, ''),
+    lower.replace(/s$/, ''),
+  ]
   for (const name of singular) {
     const kind = aliases[name]
     if (kind !== undefined) return kind
@@ -82,7 +87,9 @@ const columns: Readonly<Record<string, Columns>> = {
     head: ['CLUSTER-IP', 'PORTS'],
     row: (object) => {
       const { spec } = object as ServiceObject
-      const ports = (spec.ports ?? []).map(({ port, protocol }) => `${port}/${protocol ?? 'TCP'}`)
+      const ports = (spec.ports ?? []).map(
+        ({ port, protocol }) => `${port}/${protocol ?? 'TCP'}`,
+      )
       return [(spec.clusterIPs ?? []).join(','), ports.join(',')]
     },
   },

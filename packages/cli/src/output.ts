@@ -18,12 +18,24 @@ export function printJson(value: unknown): void {
 const borderless = Object.fromEntries(
   [
     ...['top', 'top-mid', 'top-left', 'top-right', 'bottom', 'bottom-mid', 'bottom-left'],
-    ...['bottom-right', 'left', 'left-mid', 'mid', 'mid-mid', 'right', 'right-mid', 'middle'],
+    ...[
+      'bottom-right',
+      'left',
+      'left-mid',
+      'mid',
+      'mid-mid',
+      'right',
+      'right-mid',
+      'middle',
+    ],
   ].map((part) => [part, '']),
 )
 
 /** Columns of text under a heading, two spaces apart. */
-export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+export function table(
+  head: readonly string[],
+  rows: readonly (readonly string[])[],
+): string {
   const out = new Table({
     head: head.map((title) => colors.bold(title)),
     chars: borderless,
@@ -43,7 +55,9 @@ export function age(timestamp: string | undefined, nowMs: number): string {
   const seconds = Math.max(0, Math.round((nowMs - Date.parse(timestamp)) / 1000))
   if (seconds < 120) return `${seconds}s`
   if (seconds < 7200) return `${Math.round(seconds / 60)}m`
-  return seconds < 172_800 ? `${Math.round(seconds / 3600)}h` : `${Math.round(seconds / 86_400)}d`
+  return seconds < 172_800
+    ? `${Math.round(seconds / 3600)}h`
+    : `${Math.round(seconds / 86_400)}d`
 }
 
 /** Green when good, red otherwise. */

@@ -30,15 +30,22 @@ export function formatPeer({ host, port }: Peer): string {
 }
 
 /** The pod that `text` means, or undefined when it means none. Throws a LabError when it means several. */
-export function findPodObject(pods: readonly PodObject[], text: string): PodObject | undefined {
+export function findPodObject(
+  pods: readonly PodObject[],
+  text: string,
+): PodObject | undefined {
   if (isIP(text) !== 0) return pods.find((pod) => addressesOf(pod).includes(text))
-  const [namespace = 'default', name = ''] = text.includes('/') ? text.split('/') : ['default', text]
+  const [namespace = 'default', name = ''] = text.includes('/')
+    ? text.split('/')
+    : ['default', text]
   const here = pods.filter(({ metadata }) => metadata.namespace === namespace)
   const exact = here.find(({ metadata }) => metadata.name === name)
   if (exact !== undefined) return exact
   const prefixed = here.filter(({ metadata }) => metadata.name.startsWith(`${name}-`))
   // Any pod of one owner explains the same.
-  const owners = new Set(prefixed.map(({ metadata }) => metadata.ownerReferences?.[0]?.name))
+  const owners = new Set(
+    prefixed.map(({ metadata }) => metadata.ownerReferences?.[0]?.name),
+  )
   if (owners.size > 1) {
     const names = prefixed.map(({ metadata }) => metadata.name).join(', ')
     throw new LabError('ambiguous', `"${text}" may be ${names}`)
@@ -57,12 +64,17 @@ export function canonical(
   services: readonly KubeObject[],
   pods: readonly PodObject[],
 ): string {
-  const name = peer.host.includes('/') || isIP(peer.host) !== 0 ? peer.host : `default/${peer.host}`
+  const name =
+    peer.host.includes('/') || isIP(peer.host) !== 0 ? peer.host : `default/${peer.host}`
   const isService = services.some(
     ({ metadata }) => `${metadata.namespace ?? ''}/${metadata.name}` === name,
   )
   if (isService || isIP(peer.host) !== 0) return formatPeer({ ...peer, host: name })
   const pod = findPodObject(pods, peer.host)
-  if (pod === undefined) throw new LabError('not-found', `there is no service or pod ${name}`)
-  return formatPeer({ ...peer, host: `${pod.metadata.namespace ?? ''}/${pod.metadata.name}` })
+  if (pod === undefined)
+    throw new LabError('not-found', `there is no service or pod ${name}`)
+  return formatPeer({
+    ...peer,
+    host: `${pod.metadata.namespace ?? ''}/${pod.metadata.name}`,
+  })
 }

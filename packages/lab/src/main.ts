@@ -27,4 +27,6 @@ setInterval(() => {
   }
 }, rotateEveryMs)
 await lab.start()
-log(`${lab.progress.phase}: ${[lab.progress.message, ...lab.progress.reasons].join('\n')}`)
+log(
+  `${lab.progress.phase}: ${[lab.progress.message, ...lab.progress.reasons].join('\n')}`,
+)

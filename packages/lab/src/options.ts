@@ -13,8 +13,17 @@ interface Option {
 
 export const optionTable = {
   dir: { flag: '--dir', default: undefined, doc: 'directory of manifests' },
-  nodes: { flag: '--nodes', default: '2', unit: 'nodes', doc: 'how many nodes the lab has' },
-  mesh: { flag: '--mesh', default: 'on', doc: 'on, or off for the same pods without any mesh' },
+  nodes: {
+    flag: '--nodes',
+    default: '2',
+    unit: 'nodes',
+    doc: 'how many nodes the lab has',
+  },
+  mesh: {
+    flag: '--mesh',
+    default: 'on',
+    doc: 'on, or off for the same pods without any mesh',
+  },
   timeoutSeconds: {
     flag: '--timeout',
     default: '60',

@@ -55,13 +55,19 @@ export function podLog(namespace: string, name: string): string {
 }
 
 /** resolv.conf and hosts of a pod. */
-export function podFiles(uid: string): { dir: string; resolvConf: string; hosts: string } {
+export function podFiles(uid: string): {
+  dir: string
+  resolvConf: string
+  hosts: string
+} {
   const dir = join(runDir, 'pods', uid)
   return { dir, resolvConf: join(dir, 'resolv.conf'), hosts: join(dir, 'hosts') }
 }
 
 /** The cgroup v2 mount point: the usual place or …/unified, as the mount table says. */
-export function cgroupMount(mounts: string = readFileSync('/proc/mounts', 'utf8')): string {
+export function cgroupMount(
+  mounts: string = readFileSync('/proc/mounts', 'utf8'),
+): string {
   for (const line of mounts.split('\n')) {
     const [, dir, type] = line.split(' ')
     if (type === 'cgroup2' && dir !== undefined) return dir.replaceAll('\\040', ' ')

@@ -32,7 +32,9 @@ export async function teardown(): Promise<void> {
 /** Undoes the lab's own mount, unless somebody else pinned something there since. */
 async function unmountBpffs(): Promise<void> {
   const mounted = readFileSync('/proc/mounts', 'utf8').includes(' /sys/fs/bpf bpf ')
-  if (!mounted || readdirSync('/sys/fs/bpf').length > 0) return
+  // The kernel itself puts maps.debug and progs.debug there.
+  const pinned =
+    mounted && readdirSync('/sys/fs/bpf').some((name) => !name.endsWith('.debug'))
+  if (!mounted || pinned) return
   await run('umount', ['/sys/fs/bpf'])
 }
-

@@ -129,7 +129,11 @@ export function keyOf(object: KubeObject): string {
   return objectKey(object.kind, object.metadata.namespace, object.metadata.name)
 }
 
-export function objectKey(kind: string, namespace: string | undefined, name: string): string {
+export function objectKey(
+  kind: string,
+  namespace: string | undefined,
+  name: string,
+): string {
   return `${kind.toLowerCase()}/${namespace ?? ''}/${name}`
 }
 

@@ -34,7 +34,9 @@ export function unixRequest(options: UnixRequest): Promise<UnixResponse> {
       res.on('error', fail)
     })
     req.setTimeout(timeoutMs, () => {
-      req.destroy(new LabError('timeout', `${options.socket} did not answer in ${timeoutMs} ms`))
+      req.destroy(
+        new LabError('timeout', `${options.socket} did not answer in ${timeoutMs} ms`),
+      )
     })
     req.on('error', fail)
   })

@@ -1,7 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Starts the supervisor and follows it until the lab is up. Runs in the caller's process.
 import { spawn } from 'node:child_process'
-import { closeSync, existsSync, mkdirSync, openSync, statSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { errnoOf, LabError } from './errors.ts'
@@ -30,7 +37,10 @@ export interface UpOptions extends SupervisorOptions {
 /** Refuses unless the caller is root: namespaces, cgroups and BPF need it. */
 export function requireRoot(): void {
   if (process.getuid?.() === 0) return
-  throw new LabError('not-root', 'the lab makes network namespaces and loads BPF programs: run it as root')
+  throw new LabError(
+    'not-root',
+    'the lab makes network namespaces and loads BPF programs: run it as root',
+  )
 }
 
 /** Brings a lab up. Throws a LabError with the reasons; nothing is left behind then, unless `keep`. */
@@ -70,7 +80,10 @@ async function refuse(): Promise<never> {
       `a lab was left behind (${remains().slice(0, 3).join(', ')}, …); run: pillion lab down`,
     )
   }
-  throw new LabError('already-running', `a lab of ${status.dir ?? ''} is running; run: pillion lab down`)
+  throw new LabError(
+    'already-running',
+    `a lab of ${status.dir ?? ''} is running; run: pillion lab down`,
+  )
 }
 
 function startSupervisor(options: SupervisorOptions): void {
@@ -83,10 +96,19 @@ function startSupervisor(options: SupervisorOptions): void {
   )
   const flags = [
     ...['--dir', resolve(options.dir), '--nodes', String(options.nodes)],
-    ...['--mesh', options.mesh ? 'on' : 'off', '--timeout', String(options.timeoutMs / 1000)],
+    ...[
+      '--mesh',
+      options.mesh ? 'on' : 'off',
+      '--timeout',
+      String(options.timeoutMs / 1000),
+    ],
   ]
   const main = join(checkout, 'packages/lab/src/main.ts')
-  const { command, args } = launchArgv({ cgroup, env, argv: [process.execPath, main, ...flags] })
+  const { command, args } = launchArgv({
+    cgroup,
+    env,
+    argv: [process.execPath, main, ...flags],
+  })
   const log = openSync(paths.supervisorLog, 'a', 0o640)
   const child = spawn(command, args, { detached: true, stdio: ['ignore', log, log], env })
   closeSync(log)
@@ -100,7 +122,8 @@ async function follow(options: UpOptions): Promise<void> {
   let seen = false
   for (;;) {
     if (options.signal.aborted) throw new LabError('host', 'interrupted')
-    const status = (await pollJson(paths.socket, '/status')) as { progress: Progress } | undefined
+    const status = (await pollJson(paths.socket, '/status')) as
+      { progress: Progress } | undefined
     if (status === undefined && (seen || Date.now() > deadline)) {
       const log = existsSync(paths.supervisorLog) ? tail(paths.supervisorLog, 10) : []
       throw new LabError('host', ['the supervisor died:', ...log].join('\n  '))
@@ -110,7 +133,8 @@ async function follow(options: UpOptions): Promise<void> {
       options.onProgress(status.progress)
       const { phase, message, reasons } = status.progress
       if (phase === 'up') return
-      if (phase === 'failed') throw new LabError('timeout', [message, ...reasons].join('\n  '))
+      if (phase === 'failed')
+        throw new LabError('timeout', [message, ...reasons].join('\n  '))
     }
     await sleep(pollMs)
   }

@@ -41,7 +41,15 @@ const inPod = (pod: string, ...argv: string[]) =>
 const curl = (pod: string, url: string) => inPod(pod, 'curl', '-sS', '-m', '5', url)
 
 t.before(async () => {
-  const { code, err } = await pillion('lab', 'up', dir, '--mesh', 'off', '--timeout', '30')
+  const { code, err } = await pillion(
+    'lab',
+    'up',
+    dir,
+    '--mesh',
+    'off',
+    '--timeout',
+    '30',
+  )
   t.equal(code, 0, err)
 })
 
@@ -59,13 +67,24 @@ t.test('pods are where they should be and see their own world', async (t) => {
   const web = await podNamed('web')
   t.equal(web.spec.nodeName, 'node-1')
   t.equal((await podNamed('client-2')).spec.nodeName, 'node-2')
-  const spread = (await pods()).filter(({ metadata }) => metadata.name.startsWith('many-'))
+  const spread = (await pods()).filter(({ metadata }) =>
+    metadata.name.startsWith('many-'),
+  )
   t.same(spread.map(({ spec }) => spec.nodeName).toSorted(), ['node-1', 'node-2'])
-  const { out } = await inPod('web', 'sh', '-c', 'hostname; cat /proc/self/cgroup /etc/resolv.conf')
+  const { out } = await inPod(
+    'web',
+    'sh',
+    '-c',
+    'hostname; cat /proc/self/cgroup /etc/resolv.conf',
+  )
   t.match(out, `/pillion-lab/node-1/kubepods/pod${web.metadata.uid}`)
   t.match(out, /^web\n/)
   t.match(out, 'search t.svc.cluster.local svc.cluster.local cluster.local')
-  t.notMatch(readFileSync('/etc/resolv.conf', 'utf8'), 'cluster.local', 'the host keeps its own')
+  t.notMatch(
+    readFileSync('/etc/resolv.conf', 'utf8'),
+    'cluster.local',
+    'the host keeps its own',
+  )
 })
 
 t.test('pods reach pods by address: same node, other node, both families', async (t) => {
@@ -85,7 +104,10 @@ t.test('pods reach pods by address: same node, other node, both families', async
 t.test('headless names resolve to ready pods, others do not exist', async (t) => {
   const { out } = await curl('client-2', 'http://web:8080/')
   t.match(out, '"pod":"web"')
-  t.match((await curl('client-1', 'http://web.t.svc.cluster.local:8080/')).out, '"pod":"web"')
+  t.match(
+    (await curl('client-1', 'http://web.t.svc.cluster.local:8080/')).out,
+    '"pod":"web"',
+  )
   const none = await curl('client-1', 'http://none:8080/')
   t.equal(none.code, 6, 'could not resolve host')
 })
@@ -111,9 +133,13 @@ t.test('readiness decides about endpoints', async (t) => {
   const addresses = async () => (await inPod('client-1', 'getent', 'ahostsv4', 'web')).out
   const mark = '/run/pillion-lab/not-ready'
   writeFileSync(mark, '')
-  await eventually('no endpoint', async () => ((await addresses()) === '' ? true : undefined))
+  await eventually('no endpoint', async () =>
+    (await addresses()) === '' ? true : undefined,
+  )
   rmSync(mark)
-  await eventually('an endpoint', async () => ((await addresses()) === '' ? undefined : true))
+  await eventually('an endpoint', async () =>
+    (await addresses()) === '' ? undefined : true,
+  )
 })
 
 t.test('a crashed process starts again', async (t) => {
@@ -123,29 +149,40 @@ t.test('a crashed process starts again', async (t) => {
     const [status] = pod.status.containerStatuses
     return status?.ready === true && status.restartCount === 1 ? pod : undefined
   })
-  t.match((await curl('client-2', `http://${web.status.podIPs[0]?.ip}:8080/`)).out, '"pod":"web"')
+  t.match(
+    (await curl('client-2', `http://${web.status.podIPs[0]?.ip}:8080/`)).out,
+    '"pod":"web"',
+  )
 })
 
-t.test('apply changes what changed; nothing is applied when something is wrong', async (t) => {
-  const file = join(dir, 'deployment.yaml')
-  const deployment = structuredClone(manifests['deployment']) as { spec: { replicas: number } }
-  deployment.spec.replicas = 3
-  const count = async () =>
-    (await pods()).filter(({ metadata }) => metadata.name.startsWith('many-')).length
-  const broken = { ...manifests['web'], spec: { nodeName: 'node-7', containers: [{}] } }
-  writeFileSync(file, `${JSON.stringify(deployment)}\n---\n${JSON.stringify(broken)}\n`)
-  const refused = await pillion('lab', 'apply', '-f', file)
-  t.equal(refused.code, 1)
-  t.match(refused.err, /deployment\.yaml#2: Pod t\/web: spec\.nodeName: "node-7"/)
-  t.match(refused.err, /spec\.containers\[0\]\.command/)
-  t.equal(await count(), 2)
-  writeFileSync(file, JSON.stringify(deployment))
-  t.match((await pillion('lab', 'apply', '-f', dir)).out, /deployment\/many \(t\) configured/)
-  await eventually('three', async () => ((await count()) === 3 ? true : undefined))
-  t.match((await pillion('lab', 'delete', 'deploy/many', '-n', 't')).out, 'deleted')
-  await eventually('none', async () => ((await count()) === 0 ? true : undefined))
-  t.match(await pillion('lab', 'delete', 'deploy/many', '-n', 't'), { code: 1 })
-})
+t.test(
+  'apply changes what changed; nothing is applied when something is wrong',
+  async (t) => {
+    const file = join(dir, 'deployment.yaml')
+    const deployment = structuredClone(manifests['deployment']) as {
+      spec: { replicas: number }
+    }
+    deployment.spec.replicas = 3
+    const count = async () =>
+      (await pods()).filter(({ metadata }) => metadata.name.startsWith('many-')).length
+    const broken = { ...manifests['web'], spec: { nodeName: 'node-7', containers: [{}] } }
+    writeFileSync(file, `${JSON.stringify(deployment)}\n---\n${JSON.stringify(broken)}\n`)
+    const refused = await pillion('lab', 'apply', '-f', file)
+    t.equal(refused.code, 1)
+    t.match(refused.err, /deployment\.yaml#2: Pod t\/web: spec\.nodeName: "node-7"/)
+    t.match(refused.err, /spec\.containers\[0\]\.command/)
+    t.equal(await count(), 2)
+    writeFileSync(file, JSON.stringify(deployment))
+    t.match(
+      (await pillion('lab', 'apply', '-f', dir)).out,
+      /deployment\/many \(t\) configured/,
+    )
+    await eventually('three', async () => ((await count()) === 3 ? true : undefined))
+    t.match((await pillion('lab', 'delete', 'deploy/many', '-n', 't')).out, 'deleted')
+    await eventually('none', async () => ((await count()) === 0 ? true : undefined))
+    t.match(await pillion('lab', 'delete', 'deploy/many', '-n', 't'), { code: 1 })
+  },
+)
 
 t.test('logs', async (t) => {
   await inPod('client-1', 'true')
@@ -168,7 +205,10 @@ t.test('after kill -9 of the supervisor, down leaves nothing', async (t) => {
     const { code } = await pillion('lab', 'get', 'pods')
     return code === 3 ? true : undefined
   })
-  t.match(await pillion('lab', 'up', dir), { code: 1, err: /left behind.*pillion lab down/ })
+  t.match(await pillion('lab', 'up', dir), {
+    code: 1,
+    err: /left behind.*pillion lab down/,
+  })
   t.equal((await pillion('lab', 'down')).code, 0)
   t.same(remains(), [])
   t.notOk(existsSync(nodePaths('node-1').dir))
@@ -178,7 +218,9 @@ t.test('a lab that does not come up says why, and is taken down', async (t) => {
   const broken = structuredClone(manifests['client-1']) as {
     spec: { containers: object[] }
   }
-  broken.spec.containers = [{ command: ['sh', '-c', 'echo no such database >&2; exit 3'] }]
+  broken.spec.containers = [
+    { command: ['sh', '-c', 'echo no such database >&2; exit 3'] },
+  ]
   const bad = t.testdir({ 'a.yaml': JSON.stringify(broken) })
   const { code, err } = await pillion('lab', 'up', bad, '--mesh', 'off', '--timeout', '2')
   t.equal(code, 1)

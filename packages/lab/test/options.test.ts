@@ -3,13 +3,21 @@ import t from 'tap'
 import { parseOptions } from '../src/options.ts'
 
 t.test('defaults and values', async (t) => {
-  t.same(parseOptions(['--dir', '/x']), { dir: '/x', nodes: 2, mesh: true, timeoutMs: 60_000 })
-  t.same(parseOptions(['--dir', '/x', '--nodes', '3', '--mesh', 'off', '--timeout', '5s']), {
+  t.same(parseOptions(['--dir', '/x']), {
     dir: '/x',
-    nodes: 3,
-    mesh: false,
-    timeoutMs: 5000,
+    nodes: 2,
+    mesh: true,
+    timeoutMs: 60_000,
   })
+  t.same(
+    parseOptions(['--dir', '/x', '--nodes', '3', '--mesh', 'off', '--timeout', '5s']),
+    {
+      dir: '/x',
+      nodes: 3,
+      mesh: false,
+      timeoutMs: 5000,
+    },
+  )
 })
 
 t.test('refusals are usage errors that name the flag', async (t) => {
@@ -18,6 +26,9 @@ t.test('refusals are usage errors that name the flag', async (t) => {
   refused([], /--dir is missing/)
   refused(['--dir'], /--dir needs a value/)
   refused(['--what', '1'], /unknown option --what/)
-  refused(['--dir', '/x', '--nodes', '10'], /--nodes 10: must be a whole number from 1 to 9/)
+  refused(
+    ['--dir', '/x', '--nodes', '10'],
+    /--nodes 10: must be a whole number from 1 to 9/,
+  )
   refused(['--dir', '/x', '--mesh', 'maybe'], /--mesh is on or off/)
 })

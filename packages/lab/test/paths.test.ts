@@ -9,7 +9,10 @@ t.test('cgroup v2 is found where it is mounted', async (t) => {
   t.equal(cgroupMount(hybrid), '/sys/fs/cgroup/unified')
   t.equal(cgroupMount('cgroup2 /sys/fs/cgroup cgroup2 rw 0 0\n'), '/sys/fs/cgroup')
   t.equal(cgroupMount('none /mnt/a\\040b cgroup2 rw 0 0\n'), '/mnt/a b')
-  t.throws(() => cgroupMount('proc /proc proc rw 0 0\n'), { code: 'host', message: /mount one/ })
+  t.throws(() => cgroupMount('proc /proc proc rw 0 0\n'), {
+    code: 'host',
+    message: /mount one/,
+  })
 })
 
 t.test('cgroups of pods and of a node', async (t) => {

@@ -45,10 +45,20 @@ async function explain(
     printJson({ node, from: query.get('from'), to: query.get('to'), ...explanation })
     return
   }
-  print(table(['STEP', 'RESULT'], explanation.steps.map(({ what, result }) => [what, result])))
-  const how = explanation.gear === 0 ? 'in the kernel (gear 0)' : `by the proxy (gear ${explanation.gear})`
+  print(
+    table(
+      ['STEP', 'RESULT'],
+      explanation.steps.map(({ what, result }) => [what, result]),
+    ),
+  )
+  const how =
+    explanation.gear === 0
+      ? 'in the kernel (gear 0)'
+      : `by the proxy (gear ${explanation.gear})`
   const verdict =
-    explanation.verdict === 'allow' ? `allowed, carried ${how}` : 'denied at connect (EPERM)'
+    explanation.verdict === 'allow'
+      ? `allowed, carried ${how}`
+      : 'denied at connect (EPERM)'
   print(`\n${mark(verdict, explanation.verdict === 'allow')}`)
   if (explanation.rule !== undefined) print(colors.dim(`rule: ${explanation.rule}`))
 }

@@ -52,13 +52,18 @@ export function flowsCommand(program: Command): void {
 
 async function show({ follow, node, output }: Flags): Promise<void> {
   const { nodes } = await meshStatus()
-  const names = nodes.map(({ name }) => name).filter((name) => node === undefined || name === node)
-  if (names.length === 0) throw new LabError('not-found', `there is no node ${node ?? ''}`)
+  const names = nodes
+    .map(({ name }) => name)
+    .filter((name) => node === undefined || name === node)
+  if (names.length === 0)
+    throw new LabError('not-found', `there is no node ${node ?? ''}`)
   const stop = new AbortController()
   process.once('SIGINT', () => stop.abort())
   process.once('SIGTERM', () => stop.abort())
   const signal =
-    follow === true ? stop.signal : AbortSignal.any([stop.signal, AbortSignal.timeout(collectMs)])
+    follow === true
+      ? stop.signal
+      : AbortSignal.any([stop.signal, AbortSignal.timeout(collectMs)])
   await Promise.all(
     names.map((name) =>
       flows(
@@ -66,7 +71,11 @@ async function show({ follow, node, output }: Flags): Promise<void> {
         follow === true,
         (line) => {
           const flow = JSON.parse(line) as Flow
-          print(output === 'json' ? JSON.stringify({ node: name, ...flow }) : flowLine(name, flow))
+          print(
+            output === 'json'
+              ? JSON.stringify({ node: name, ...flow })
+              : flowLine(name, flow),
+          )
         },
         signal,
       ),
@@ -76,7 +85,9 @@ async function show({ follow, node, output }: Flags): Promise<void> {
 
 /** One flow for people. */
 export function flowLine(node: string, flow: Flow): string {
-  const kind = { open: colors.green('open '), close: 'close', deny: colors.red('deny ') }[flow.kind]
+  const kind = { open: colors.green('open '), close: 'close', deny: colors.red('deny ') }[
+    flow.kind
+  ]
   const time = flow.time.replace(/^.*T/, '').replace(/Z$/, '')
   const service = flow.service === undefined ? '' : ` (${flow.service})`
   const ends = `${end(flow.src)} → ${end(flow.dst)}${service}`

@@ -33,10 +33,16 @@ export function labCommand(program: Command): void {
     .command('up')
     .argument('<dir>', 'directory of manifests')
     .option('--nodes <n>', 'nodes of the lab', '2')
-    .option('--mesh <on|off>', 'off: the same pods without operator, agents and proxies', 'on')
+    .option(
+      '--mesh <on|off>',
+      'off: the same pods without operator, agents and proxies',
+      'on',
+    )
     .option('--timeout <seconds>', 'how long pods and configuration may take', '60')
     .option('--keep', 'leave a lab that does not come up as it is, to look at it')
-    .description('start a lab; returns when pods are ready and every node has the configuration')
+    .description(
+      'start a lab; returns when pods are ready and every node has the configuration',
+    )
     .action(up)
   command
     .command('apply')
@@ -118,7 +124,11 @@ async function up(dir: string, flags: UpFlags): Promise<void> {
   const { pods, nodes } = await labStatus()
   print(`lab is up: ${pods.length} pods on ${nodes.length} nodes (pillion lab get pods)`)
   if (!options.mesh) {
-    print(colors.yellow('without mesh: cluster addresses of Services do not work, pod addresses do'))
+    print(
+      colors.yellow(
+        'without mesh: cluster addresses of Services do not work, pod addresses do',
+      ),
+    )
   }
 }
 
@@ -177,7 +187,8 @@ async function get(
   const query = new URLSearchParams({ kind })
   if (namespace !== undefined) query.set('namespace', namespace)
   const all = await lab<KubeObject[]>('GET', `/objects?${query.toString()}`)
-  const items = name === undefined ? all : all.filter(({ metadata }) => metadata.name === name)
+  const items =
+    name === undefined ? all : all.filter(({ metadata }) => metadata.name === name)
   if (name !== undefined && items.length === 0) {
     throw new LabError('not-found', `there is no ${kind} ${name}`)
   }

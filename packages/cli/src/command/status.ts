@@ -52,13 +52,17 @@ async function show({ output }: { output: 'table' | 'json' }): Promise<void> {
   )
   const services = await serviceRows(names[0] ?? '')
   const version = acks.version
-  const good = nodes.every((row) => row.upToDate && row.agent === 'ready' && row.proxy === 'ready')
+  const good = nodes.every(
+    (row) => row.upToDate && row.agent === 'ready' && row.proxy === 'ready',
+  )
   if (!good) process.exitCode = 1
   if (output === 'json') {
     printJson({ version, ready: good, nodes, services })
     return
   }
-  print(`configuration ${version}: ${mark(good ? 'in force on every node' : 'not in force everywhere', good)}\n`)
+  print(
+    `configuration ${version}: ${mark(good ? 'in force on every node' : 'not in force everywhere', good)}\n`,
+  )
   print(
     table(
       ['NODE', 'AGENT', 'PROXY', 'AGENT-VERSION', 'PROXY-VERSION', 'CONFIGURATION'],
@@ -110,7 +114,8 @@ async function serviceRows(node: string): Promise<ServiceRow[]> {
         service,
         carriedBy: protocol === undefined ? 'kernel' : 'proxy',
         protocol: protocol ?? '-',
-        failureMode: protocol === undefined ? '-' : (failureNames[String(port.failureMode)] ?? '-'),
+        failureMode:
+          protocol === undefined ? '-' : (failureNames[String(port.failureMode)] ?? '-'),
       }
     })
     .toSorted((a, b) => a.service.localeCompare(b.service))

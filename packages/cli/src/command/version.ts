@@ -10,8 +10,15 @@ export function versionCommand(program: Command): void {
     .option('-o, --output <format>', 'table or json', 'table')
     .description('versions of this command')
     .action(({ output }: { output: string }) => {
-      const versions = { version: softwareVersion, contract: contractVersion, node: process.version }
+      const versions = {
+        version: softwareVersion,
+        contract: contractVersion,
+        node: process.version,
+      }
       if (output === 'json') printJson(versions)
-      else print(`pillion ${softwareVersion} (contract ${contractVersion}, Node.js ${process.version})`)
+      else
+        print(
+          `pillion ${softwareVersion} (contract ${contractVersion}, Node.js ${process.version})`,
+        )
     })
 }

@@ -20,7 +20,7 @@ export function answer(zone: Zone, query: Packet): Packet {
   const base: Packet = {
     type: 'response',
     id: query.id ?? 0,
-    flags: authoritative | (query.flags ?? 0) & packet.RECURSION_DESIRED,
+    flags: authoritative | ((query.flags ?? 0) & packet.RECURSION_DESIRED),
     questions: question === undefined ? [] : [question],
   }
   if (question === undefined) return { ...base, flags: (base.flags ?? 0) | 1 } // FORMERR
@@ -30,21 +30,22 @@ export function answer(zone: Zone, query: Packet): Packet {
     case 'addresses':
       return {
         ...base,
-        answers: found.addresses.map(
-          (data): Answer => ({ name, type: type as 'A', ttl: ttlSeconds, data }),
-        ),
+        answers: found.addresses.map((data): Answer => ({
+          name,
+          type: type as 'A',
+          ttl: ttlSeconds,
+          data,
+        })),
       }
     case 'srv':
       return {
         ...base,
-        answers: found.records.map(
-          ({ port, target }): Answer => ({
-            name,
-            type: 'SRV',
-            ttl: ttlSeconds,
-            data: { port, target, priority: 0, weight: 100 },
-          }),
-        ),
+        answers: found.records.map(({ port, target }): Answer => ({
+          name,
+          type: 'SRV',
+          ttl: ttlSeconds,
+          data: { port, target, priority: 0, weight: 100 },
+        })),
       }
     case 'no-data':
       return { ...base, authorities: [soa] }
@@ -76,7 +77,8 @@ export function udpAnswer(zone: Zone, message: Buffer): Buffer | undefined {
   const reply = answer(zone, query)
   const bytes = packet.encode(reply)
   const opt = query.additionals?.find((record) => record.type === 'OPT')
-  const limit = opt === undefined ? plainUdpBytes : Math.max(plainUdpBytes, opt.udpPayloadSize)
+  const limit =
+    opt === undefined ? plainUdpBytes : Math.max(plainUdpBytes, opt.udpPayloadSize)
   if (bytes.length <= limit) return bytes
   const { answers: _, ...rest } = reply
   return packet.encode({ ...rest, flags: (rest.flags ?? 0) | packet.TRUNCATED_RESPONSE })
@@ -106,7 +108,9 @@ export async function serveDns(
   const servers: Server[] = []
   let bound = port
   for (const address of addresses) {
-    const server = createServer({ allowHalfOpen: false }, (socket) => serveTcp(zone, socket))
+    const server = createServer({ allowHalfOpen: false }, (socket) =>
+      serveTcp(zone, socket),
+    )
     server.maxConnections = maxTcpConnections
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject)
@@ -128,7 +132,11 @@ export async function serveDns(
   }
 }
 
-async function serveUdp(zone: () => Zone, address: string, port: number): Promise<UdpSocket> {
+async function serveUdp(
+  zone: () => Zone,
+  address: string,
+  port: number,
+): Promise<UdpSocket> {
   const type = address.includes(':') ? 'udp6' : 'udp4'
   const socket = createSocket({ type, ipv6Only: type === 'udp6' })
   socket.on('message', (message, peer) => {

@@ -95,13 +95,15 @@ export function lookup(zone: Zone, name: string, type: string): Lookup {
   const records = zone[key]
   if (records === undefined) {
     // A name that only has names below it exists (RFC 8020): NXDOMAIN would deny those too.
-    const below = key === zoneName || Object.keys(zone).some((other) => other.endsWith(`.${key}`))
+    const below =
+      key === zoneName || Object.keys(zone).some((other) => other.endsWith(`.${key}`))
     return { kind: below ? 'no-data' : 'no-name' }
   }
   if (type === 'A' || type === 'AAAA') {
     const addresses = records[type] ?? []
     return addresses.length === 0 ? { kind: 'no-data' } : { kind: 'addresses', addresses }
   }
-  if (type === 'SRV' && records.SRV !== undefined) return { kind: 'srv', records: records.SRV }
+  if (type === 'SRV' && records.SRV !== undefined)
+    return { kind: 'srv', records: records.SRV }
   return { kind: 'no-data' }
 }

@@ -3,7 +3,12 @@
 // the operator's own rules (validate.ts).
 import { fieldValue, type PodFields } from './env.ts'
 import type { Loaded } from './load.ts'
-import { describe, type Container, type DeploymentObject, type PodSpec } from '../types.ts'
+import {
+  describe,
+  type Container,
+  type DeploymentObject,
+  type PodSpec,
+} from '../types.ts'
 
 const noFields: PodFields = {
   name: '',
@@ -20,7 +25,10 @@ const noFields: PodFields = {
 const dnsLabel = /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/
 
 /** Problems of what the lab runs: "file: Kind ns/name: field: what is wrong". */
-export function checkRunnable(loaded: readonly Loaded[], nodes: readonly string[]): string[] {
+export function checkRunnable(
+  loaded: readonly Loaded[],
+  nodes: readonly string[],
+): string[] {
   return loaded.flatMap(({ object, from }) => {
     const problems: string[] = []
     const bad = (field: string, what: string): void => {
@@ -33,14 +41,19 @@ export function checkRunnable(loaded: readonly Loaded[], nodes: readonly string[
       bad('metadata.namespace', `"${namespace}" is not a DNS name`)
     }
     if (object.kind === 'Pod') checkPodSpec(object.spec, 'spec', nodes, bad)
-    if (object.kind === 'Deployment') checkDeployment(object as DeploymentObject, nodes, bad)
+    if (object.kind === 'Deployment')
+      checkDeployment(object as DeploymentObject, nodes, bad)
     return problems
   })
 }
 
 type Bad = (field: string, what: string) => void
 
-function checkDeployment(object: DeploymentObject, nodes: readonly string[], bad: Bad): void {
+function checkDeployment(
+  object: DeploymentObject,
+  nodes: readonly string[],
+  bad: Bad,
+): void {
   const spec = object.spec as Partial<DeploymentObject['spec']> | undefined
   const replicas = spec?.replicas ?? 1
   if (!Number.isInteger(replicas) || replicas < 0) {
@@ -49,13 +62,21 @@ function checkDeployment(object: DeploymentObject, nodes: readonly string[], bad
   const labels = spec?.template?.metadata?.labels ?? {}
   for (const [key, value] of Object.entries(spec?.selector?.matchLabels ?? {})) {
     if (labels[key] !== value) {
-      bad('spec.selector', `"${key}: ${value}" is not among the labels of the pod template`)
+      bad(
+        'spec.selector',
+        `"${key}: ${value}" is not among the labels of the pod template`,
+      )
     }
   }
   checkPodSpec(spec?.template?.spec, 'spec.template.spec', nodes, bad)
 }
 
-function checkPodSpec(value: unknown, at: string, nodes: readonly string[], bad: Bad): void {
+function checkPodSpec(
+  value: unknown,
+  at: string,
+  nodes: readonly string[],
+  bad: Bad,
+): void {
   const spec = value as Partial<PodSpec> | undefined
   const container = spec?.containers?.[0]
   if (container === undefined) {
@@ -63,7 +84,10 @@ function checkPodSpec(value: unknown, at: string, nodes: readonly string[], bad:
     return
   }
   if (spec?.nodeName !== undefined && !nodes.includes(spec.nodeName)) {
-    bad(`${at}.nodeName`, `"${spec.nodeName}" is not a node of this lab (${nodes.join(', ')})`)
+    bad(
+      `${at}.nodeName`,
+      `"${spec.nodeName}" is not a node of this lab (${nodes.join(', ')})`,
+    )
   }
   checkContainer(container, `${at}.containers[0]`, bad)
 }
@@ -71,7 +95,10 @@ function checkPodSpec(value: unknown, at: string, nodes: readonly string[], bad:
 function checkContainer(container: Container, at: string, bad: Bad): void {
   const argv = [...(container.command ?? []), ...(container.args ?? [])]
   if (argv.length === 0) {
-    bad(`${at}.command`, 'missing; the lab has no images, so command or args must say what to run')
+    bad(
+      `${at}.command`,
+      'missing; the lab has no images, so command or args must say what to run',
+    )
   }
   if (!argv.every((argument) => typeof argument === 'string')) {
     bad(`${at}.command`, 'must be a list of strings (quote numbers)')
@@ -83,14 +110,17 @@ function checkContainer(container: Container, at: string, bad: Bad): void {
     }
     if (valueFrom === undefined) continue
     const path = valueFrom.fieldRef?.fieldPath
-    if (path === undefined) bad(`${at}.env[${i}].valueFrom`, 'the lab knows only fieldRef')
+    if (path === undefined)
+      bad(`${at}.env[${i}].valueFrom`, 'the lab knows only fieldRef')
     else if (fieldValue(path, noFields) === undefined) {
       bad(`${at}.env[${i}].valueFrom.fieldRef`, `unknown field path "${path}"`)
     }
   }
   const probe = container.readinessProbe
   if (probe === undefined) return
-  const forms = [probe.httpGet, probe.tcpSocket, probe.exec].filter((form) => form !== undefined)
+  const forms = [probe.httpGet, probe.tcpSocket, probe.exec].filter(
+    (form) => form !== undefined,
+  )
   if (forms.length !== 1) {
     bad(`${at}.readinessProbe`, 'must have exactly one of httpGet, tcpSocket, exec')
   }

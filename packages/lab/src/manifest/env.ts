@@ -16,11 +16,17 @@ export interface PodFields {
 }
 
 /** Replaces $(NAME) by its value; $$(NAME) is a literal $(NAME); an unknown name stays as written. */
-export function expandVariables(text: string, env: Readonly<Record<string, string>>): string {
-  return text.replaceAll(/\$(\$|\(([A-Za-z_][A-Za-z0-9_.-]*)\))/g, (whole, mark, name) => {
-    if (mark === '$') return '$'
-    return env[name as string] ?? whole
-  })
+export function expandVariables(
+  text: string,
+  env: Readonly<Record<string, string>>,
+): string {
+  return text.replaceAll(
+    /\$(\$|\(([A-Za-z_][A-Za-z0-9_.-]*)\))/g,
+    (whole, mark, name) => {
+      if (mark === '$') return '$'
+      return env[name as string] ?? whole
+    },
+  )
 }
 
 /** The container's variables on top of `base`; later ones may refer to earlier ones. */
@@ -33,7 +39,9 @@ export function containerEnv(
   for (const { name, value, valueFrom } of variables) {
     const path = valueFrom?.fieldRef?.fieldPath
     env[name] =
-      path === undefined ? expandVariables(value ?? '', env) : (fieldValue(path, fields) ?? '')
+      path === undefined
+        ? expandVariables(value ?? '', env)
+        : (fieldValue(path, fields) ?? '')
   }
   return env
 }

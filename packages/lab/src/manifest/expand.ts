@@ -8,7 +8,10 @@ const alphabet = 'bcdfghjklmnpqrstvwxz2456789'
 
 /** Text of `length` characters of the alphabet, from `bytes`. */
 export function suffix(bytes: Uint8Array, length: number): string {
-  return Array.from(bytes.subarray(0, length), (byte) => alphabet[byte % alphabet.length]).join('')
+  return Array.from(
+    bytes.subarray(0, length),
+    (byte) => alphabet[byte % alphabet.length],
+  ).join('')
 }
 
 /** Hash of a pod template: names the generation of pods. */
@@ -26,7 +29,10 @@ export interface PodTemplate {
 }
 
 /** The pods that a deployment wants now. `ownerUid` is that of the deployment. */
-export function deploymentTemplate(deployment: DeploymentObject, ownerUid: string): PodTemplate {
+export function deploymentTemplate(
+  deployment: DeploymentObject,
+  ownerUid: string,
+): PodTemplate {
   const { template } = deployment.spec
   const hash = templateHash(template)
   const { name, namespace } = deployment.metadata
@@ -40,7 +46,13 @@ export function deploymentTemplate(deployment: DeploymentObject, ownerUid: strin
       annotations: { ...template.metadata?.annotations },
       // As in a cluster, where the ReplicaSet stands between the two.
       ownerReferences: [
-        { apiVersion: 'apps/v1', kind: 'ReplicaSet', name: prefix, uid: ownerUid, controller: true },
+        {
+          apiVersion: 'apps/v1',
+          kind: 'ReplicaSet',
+          name: prefix,
+          uid: ownerUid,
+          controller: true,
+        },
       ],
     },
     spec: template.spec,

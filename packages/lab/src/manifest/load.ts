@@ -29,7 +29,10 @@ export function manifestFiles(path: string): string[] {
     .filter((entry) => entry.isFile() && manifestName.test(entry.name))
     .map((entry) => join(entry.parentPath, entry.name))
     // package.json and tsconfig.json of an application beside its manifests are none.
-    .filter((file) => !/(^|\/)(node_modules\/.*|package(-lock)?\.json|tsconfig.*\.json)$/.test(file))
+    .filter(
+      (file) =>
+        !/(^|\/)(node_modules\/.*|package(-lock)?\.json|tsconfig.*\.json)$/.test(file),
+    )
     .sort()
   if (files.length === 0) throw new LabError('not-found', `${path}: no .yaml file in it`)
   return files
@@ -61,7 +64,10 @@ export function parseManifests(text: string, file: string): Loaded[] {
     // Nothing between two separators, or only comments.
     if (document.toJS() === null) return []
     if (!isMap(document.contents)) {
-      throw new LabError('invalid', `${from}: a manifest is a mapping with apiVersion and kind`)
+      throw new LabError(
+        'invalid',
+        `${from}: a manifest is a mapping with apiVersion and kind`,
+      )
     }
     return flatten(document.toJS() as Record<string, unknown>, from)
   })
@@ -73,7 +79,9 @@ function flatten(value: Record<string, unknown>, from: string): Loaded[] {
     throw new LabError('invalid', `${from}: apiVersion and kind must be strings`)
   }
   if (kind === 'List' && Array.isArray(items)) {
-    return items.flatMap((item, i) => flatten(item as Record<string, unknown>, `${from}[${i}]`))
+    return items.flatMap((item, i) =>
+      flatten(item as Record<string, unknown>, `${from}[${i}]`),
+    )
   }
   const name = (metadata as { name?: unknown } | undefined)?.name
   if (typeof name !== 'string' || name === '') {

@@ -36,7 +36,9 @@ export function acknowledgements(status: unknown, nodes: readonly string[]): Ack
     version: latest,
     nodes: nodes.map((node) => {
       const of = (role: string): Subscriber | undefined =>
-        subscribers.find((one) => one.node === node && one.role.toLowerCase().endsWith(role))
+        subscribers.find(
+          (one) => one.node === node && one.role.toLowerCase().endsWith(role),
+        )
       const agent = of('agent')
       const proxy = of('proxy')
       return {
@@ -52,10 +54,15 @@ export function acknowledgements(status: unknown, nodes: readonly string[]): Ack
   }
 }
 
-function problemsOf(who: string, subscriber: Subscriber | undefined, latest: string): string[] {
+function problemsOf(
+  who: string,
+  subscriber: Subscriber | undefined,
+  latest: string,
+): string[] {
   if (subscriber === undefined) return [`${who} is not connected to the operator`]
   const { error, ackedVersion } = subscriber
-  if (error !== undefined && error !== '') return [`${who} refuses the configuration: ${error}`]
+  if (error !== undefined && error !== '')
+    return [`${who} refuses the configuration: ${error}`]
   if (String(ackedVersion) === latest) return []
   return [`${who} acknowledged version ${ackedVersion} of ${latest}`]
 }

@@ -2,7 +2,14 @@
 // Command lines and privileges of the mesh's own processes. Pure but for the paths.
 import { join } from 'node:path'
 import type { NodeInfo } from '../net/addresses.ts'
-import { checkout, nodeCgroup, nodePaths, paths, labCgroup, systemCgroup } from '../paths.ts'
+import {
+  checkout,
+  nodeCgroup,
+  nodePaths,
+  paths,
+  labCgroup,
+  systemCgroup,
+} from '../paths.ts'
 import type { Launch } from '../process/launch.ts'
 
 /** User of the operator; no such account needs to exist. */
@@ -56,7 +63,12 @@ export function operatorLaunch(): Launch {
     argv: program(
       'packages/operator/src/main.ts',
       ...['--source', 'directory', '--dir', paths.objects, '--status-dir', paths.status],
-      ...['--listen', `unix:${paths.operatorSocket}`, '--admin-socket', paths.operatorAdmin],
+      ...[
+        '--listen',
+        `unix:${paths.operatorSocket}`,
+        '--admin-socket',
+        paths.operatorAdmin,
+      ],
     ),
   }
 }

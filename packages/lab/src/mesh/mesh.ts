@@ -1,7 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Runs the mesh's processes: one operator, and an agent and a proxy per node. Each is restarted when it dies; none of
 // them takes another one down.
-import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { run } from '../process/run.ts'
@@ -12,7 +19,13 @@ import type { Launch } from '../process/launch.ts'
 import { tail } from '../process/log.ts'
 import { describeExit, Supervised } from '../process/supervised.ts'
 import { pollJson } from '../unix-http.ts'
-import { agentLaunch, operatorLaunch, operatorUser, proxyLaunch, proxyUser } from './launch.ts'
+import {
+  agentLaunch,
+  operatorLaunch,
+  operatorUser,
+  proxyLaunch,
+  proxyUser,
+} from './launch.ts'
 import { unacknowledged } from './acks.ts'
 
 /** How long a new pod waits for the agent before it starts anyway. */
@@ -89,7 +102,9 @@ export class Mesh {
     while (Date.now() < deadline) {
       if ((await this.#known(node)).has(uid)) return
     }
-    this.#log(`pod ${name}: ${node}'s agent did not list it within ${admitTimeoutMs} ms; started anyway`)
+    this.#log(
+      `pod ${name}: ${node}'s agent did not list it within ${admitTimeoutMs} ms; started anyway`,
+    )
   }
 
   /** One look at the agent serves every pod that waits on that node. */
@@ -114,11 +129,21 @@ export class Mesh {
     const now = Date.now()
     const down = this.#members.filter(({ process }) => process.state.kind !== 'running')
     const dead = down.map(({ name, process, logFile }) =>
-      [`${name}: ${process.describe(now)}`, ...tail(logFile, 3).map((line) => `    ${line}`)].join('\n'),
+      [
+        `${name}: ${process.describe(now)}`,
+        ...tail(logFile, 3).map((line) => `    ${line}`),
+      ].join('\n'),
     )
     const status = await pollJson(paths.operatorAdmin, '/debug/status')
-    if (status === undefined) return [...dead, 'operator: its admin socket does not answer']
-    return [...dead, ...unacknowledged(status, this.#nodes.map(({ name }) => name))]
+    if (status === undefined)
+      return [...dead, 'operator: its admin socket does not answer']
+    return [
+      ...dead,
+      ...unacknowledged(
+        status,
+        this.#nodes.map(({ name }) => name),
+      ),
+    ]
   }
 
   /** State of each process, for people. */

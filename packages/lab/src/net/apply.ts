@@ -16,7 +16,9 @@ export async function applyPlan(plan: NetPlan): Promise<void> {
     // "-6 route" is no batch line: iproute2 takes the family per process, and only infers it from addresses for most
     // objects. Splitting keeps the plan readable.
     const main = lines.filter((line) => !line.startsWith('-6 '))
-    const six = lines.filter((line) => line.startsWith('-6 ')).map((line) => line.slice(3))
+    const six = lines
+      .filter((line) => line.startsWith('-6 '))
+      .map((line) => line.slice(3))
     await run('ip', [...where, '-batch', '-'], { input: main.join('\n') + '\n' })
     if (six.length > 0) {
       await run('ip', [...where, '-6', '-batch', '-'], { input: six.join('\n') + '\n' })

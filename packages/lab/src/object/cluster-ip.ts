@@ -16,10 +16,13 @@ export class ClusterIPs {
   /** The Service with spec.clusterIP and spec.clusterIPs filled in. Throws a LabError when a given address is taken. */
   assign(service: ServiceObject): ServiceObject {
     const { spec } = service
-    if (spec.clusterIP === 'None') return { ...service, spec: { ...spec, clusterIPs: ['None'] } }
+    if (spec.clusterIP === 'None')
+      return { ...service, spec: { ...spec, clusterIPs: ['None'] } }
     if (spec.type === 'ExternalName') return service
     const name = nameOf(service)
-    const given = (spec.clusterIPs ?? [spec.clusterIP]).filter((ip) => ip !== undefined && ip !== '')
+    const given = (spec.clusterIPs ?? [spec.clusterIP]).filter(
+      (ip) => ip !== undefined && ip !== '',
+    )
     const before = this.#byService.get(name) ?? []
     this.release(name)
     const families = wantedFamilies(service)
@@ -29,7 +32,10 @@ export class ClusterIPs {
       const address = given.find(mine) ?? before.find(mine) ?? this.#free(family)
       const owner = this.#owners.get(address)
       if (owner !== undefined) {
-        throw new LabError('invalid', `Service ${name}: spec.clusterIP: ${address} belongs to ${owner}`)
+        throw new LabError(
+          'invalid',
+          `Service ${name}: spec.clusterIP: ${address} belongs to ${owner}`,
+        )
       }
       this.#owners.set(address, name)
       return address

@@ -19,24 +19,33 @@ interface Port {
 }
 
 /** One slice per address family and set of resolved ports. A Service without selector has none of ours. */
-export function endpointSlices(service: ServiceObject, pods: readonly PodView[]): KubeObject[] {
+export function endpointSlices(
+  service: ServiceObject,
+  pods: readonly PodView[],
+): KubeObject[] {
   const { selector } = service.spec
   if (selector === undefined || Object.keys(selector).length === 0) return []
   const selected = pods.filter(
     ({ pod }) =>
       pod.metadata.namespace === service.metadata.namespace &&
-      Object.entries(selector).every(([key, value]) => pod.metadata.labels?.[key] === value),
+      Object.entries(selector).every(
+        ([key, value]) => pod.metadata.labels?.[key] === value,
+      ),
   )
   const groups = new Map<string, { ports: Port[]; pods: PodView[] }>()
   for (const view of selected) {
-    const ports = (service.spec.ports ?? []).flatMap((port) => resolvePort(port, view.pod))
+    const ports = (service.spec.ports ?? []).flatMap((port) =>
+      resolvePort(port, view.pod),
+    )
     const key = JSON.stringify(ports)
     const group = groups.get(key) ?? { ports, pods: [] }
     group.pods.push(view)
     groups.set(key, group)
   }
   return [...groups.values()].flatMap(({ ports, pods }, index) =>
-    (['IPv4', 'IPv6'] as const).map((family) => slice(service, family, index, ports, pods)),
+    (['IPv4', 'IPv6'] as const).map((family) =>
+      slice(service, family, index, ports, pods),
+    ),
   )
 }
 
@@ -49,8 +58,10 @@ function resolvePort(port: ServicePort, pod: PodObject): Port[] {
       ? target
       : pod.spec.containers
           .flatMap((container) => container.ports ?? [])
-          .find(({ name, protocol: other }) => name === target && (other ?? 'TCP') === protocol)
-          ?.containerPort
+          .find(
+            ({ name, protocol: other }) =>
+              name === target && (other ?? 'TCP') === protocol,
+          )?.containerPort
   return number === undefined ? [] : [{ name: port.name ?? '', port: number, protocol }]
 }
 
@@ -72,7 +83,9 @@ function slice(
         'kubernetes.io/service-name': name,
         'endpointslice.kubernetes.io/managed-by': 'endpointslice-controller.k8s.io',
       },
-      ownerReferences: [{ apiVersion: 'v1', kind: 'Service', name, uid, controller: true }],
+      ownerReferences: [
+        { apiVersion: 'v1', kind: 'Service', name, uid, controller: true },
+      ],
     },
     addressType: family,
     ports,

@@ -58,7 +58,12 @@ export class ObjectStore {
 /** "pod.shop.web-1.yaml": JSON is YAML, and every loader takes this extension. */
 export function fileName(object: KubeObject): string {
   const { namespace, name } = object.metadata
-  return [object.kind.toLowerCase(), ...(namespace === undefined ? [] : [namespace]), name, 'yaml']
+  return [
+    object.kind.toLowerCase(),
+    ...(namespace === undefined ? [] : [namespace]),
+    name,
+    'yaml',
+  ]
     .join('.')
     .replaceAll(':', '_')
 }

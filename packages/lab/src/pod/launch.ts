@@ -98,7 +98,9 @@ function privileges(pod: PodObject, container: Container): string[] {
   const identity = [`--reuid=${user}`, `--regid=${group}`, '--clear-groups']
   if (context.privileged === true) return identity
   const drop = new Set((context.capabilities?.drop ?? []).map(capabilityName))
-  const kept = drop.has('all') ? [] : defaultCapabilities.filter((name) => !drop.has(name))
+  const kept = drop.has('all')
+    ? []
+    : defaultCapabilities.filter((name) => !drop.has(name))
   const added = (context.capabilities?.add ?? []).map(capabilityName)
   const set = ['-all', ...[...kept, ...added].map((name) => `+${name}`)]
   return [...identity, `--bounding-set=${set.join(',')}`, '--inh-caps=-all']

@@ -113,10 +113,13 @@ export class PodRunner {
       check.kind === 'exec'
         ? execCheck(execLaunch(this.place, check.command), timeoutMs)
         : this.#options.prober.check(check, timeoutMs)
-    const onResult = (ready: boolean, message: string): void => this.#setReady(ready, message)
-    watchReadiness({ probe, check: ask, onResult }, probing.signal).catch((error: unknown) => {
-      this.#setReady(false, messageOf(error))
-    })
+    const onResult = (ready: boolean, message: string): void =>
+      this.#setReady(ready, message)
+    watchReadiness({ probe, check: ask, onResult }, probing.signal).catch(
+      (error: unknown) => {
+        this.#setReady(false, messageOf(error))
+      },
+    )
   }
 
   #exited(exit: Exit): boolean {
@@ -143,9 +146,13 @@ export class PodRunner {
   }
 
   async stop(): Promise<void> {
-    const seconds = this.place.pod.spec.terminationGracePeriodSeconds ?? defaultGraceSeconds
+    const seconds =
+      this.place.pod.spec.terminationGracePeriodSeconds ?? defaultGraceSeconds
     await this.#process.stop(seconds * 1000)
-    rmSync(podFiles(this.place.pod.metadata.uid ?? '').dir, { recursive: true, force: true })
+    rmSync(podFiles(this.place.pod.metadata.uid ?? '').dir, {
+      recursive: true,
+      force: true,
+    })
   }
 
   view(): PodView {
@@ -159,7 +166,10 @@ export class PodRunner {
     const state = this.#process.state
     const running = state.kind === 'running'
     const deletedMs = this.#terminatingSinceMs
-    const condition = (type: string, value: boolean) => ({ type, status: value ? 'True' : 'False' })
+    const condition = (type: string, value: boolean) => ({
+      type,
+      status: value ? 'True' : 'False',
+    })
     return {
       ...pod,
       metadata: {
@@ -175,7 +185,10 @@ export class PodRunner {
         podIP: addresses[0],
         podIPs: addresses.map((ip) => ({ ip })),
         hostIP,
-        conditions: [condition('Ready', this.#ready), condition('ContainersReady', this.#ready)],
+        conditions: [
+          condition('Ready', this.#ready),
+          condition('ContainersReady', this.#ready),
+        ],
         containerStatuses: [
           {
             name: pod.spec.containers[0]?.name ?? 'main',

@@ -8,7 +8,10 @@ import type { Check, Request, Result } from './check.ts'
 
 type Network = Exclude<Check, { kind: 'exec' }>
 
-function http(check: Extract<Check, { kind: 'http' }>, timeoutMs: number): Promise<Result> {
+function http(
+  check: Extract<Check, { kind: 'http' }>,
+  timeoutMs: number,
+): Promise<Result> {
   return new Promise((resolve) => {
     const done = (ok: boolean, message: string): void => resolve({ ok, message })
     const { host, port, path, headers } = check
@@ -18,7 +21,10 @@ function http(check: Extract<Check, { kind: 'http' }>, timeoutMs: number): Promi
       // As the kubelet: 200 up to 399.
       done(status >= 200 && status < 400, `HTTP ${status} from ${host}:${port}${path}`)
     })
-    const timer = setTimeout(() => req.destroy(new Error(`no answer in ${timeoutMs} ms`)), timeoutMs)
+    const timer = setTimeout(
+      () => req.destroy(new Error(`no answer in ${timeoutMs} ms`)),
+      timeoutMs,
+    )
     req.on('close', () => clearTimeout(timer))
     req.on('error', (error) => done(false, `${host}:${port}: ${error.message}`))
     req.end()
@@ -38,13 +44,16 @@ function tcp(check: Extract<Check, { kind: 'tcp' }>, timeoutMs: number): Promise
       resolve({ ok: true, message: '' })
       socket.destroy()
     })
-    socket.on('error', (error) => resolve({ ok: false, message: `${host}:${port}: ${error.message}` }))
+    socket.on('error', (error) =>
+      resolve({ ok: false, message: `${host}:${port}: ${error.message}` }),
+    )
   })
 }
 
 async function answer(line: string): Promise<void> {
   const { id, check, timeoutMs } = JSON.parse(line) as Request & { check: Network }
-  const result = check.kind === 'http' ? await http(check, timeoutMs) : await tcp(check, timeoutMs)
+  const result =
+    check.kind === 'http' ? await http(check, timeoutMs) : await tcp(check, timeoutMs)
   process.stdout.write(JSON.stringify({ id, ...result }) + '\n')
 }
 

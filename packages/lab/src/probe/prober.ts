@@ -29,7 +29,10 @@ export class NodeProber {
     const child = (this.#child ??= this.#start())
     return new Promise((resolve) => {
       // The helper keeps the time-out; this one is for a helper that hangs.
-      const timer = setTimeout(() => settle(failed('the probe helper does not answer')), timeoutMs + 2000)
+      const timer = setTimeout(
+        () => settle(failed('the probe helper does not answer')),
+        timeoutMs + 2000,
+      )
       const settle = (result: Result): void => {
         clearTimeout(timer)
         this.#pending.delete(id)
@@ -67,7 +70,8 @@ export class NodeProber {
   #gone(child: ChildProcess): void {
     if (this.#child !== child) return
     this.#child = undefined
-    for (const settle of [...this.#pending.values()]) settle(failed('the probe helper died'))
+    for (const settle of [...this.#pending.values()])
+      settle(failed('the probe helper died'))
   }
 
   close(): void {
@@ -96,7 +100,10 @@ export function execCheck(launch: Launch, timeoutMs: number): Promise<Result> {
     child.on('error', (error) => resolve(failed(messageOf(error))))
     child.on('close', (code, signal) => {
       const how = signal === null ? `exit code ${code}` : `no end in ${timeoutMs} ms`
-      resolve({ ok: code === 0, message: `${launch.argv[0] ?? ''}: ${how} ${said.trim()}`.trim() })
+      resolve({
+        ok: code === 0,
+        message: `${launch.argv[0] ?? ''}: ${how} ${said.trim()}`.trim(),
+      })
     })
   })
 }

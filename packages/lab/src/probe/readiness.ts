@@ -18,7 +18,10 @@ export interface ReadinessOptions {
 }
 
 /** Runs until the signal aborts. */
-export async function watchReadiness(options: ReadinessOptions, signal: AbortSignal): Promise<void> {
+export async function watchReadiness(
+  options: ReadinessOptions,
+  signal: AbortSignal,
+): Promise<void> {
   const { probe, check, onResult } = options
   const periodMs = (probe.periodSeconds ?? 10) * 1000
   const timeoutMs = (probe.timeoutSeconds ?? 1) * 1000
@@ -30,13 +33,17 @@ export async function watchReadiness(options: ReadinessOptions, signal: AbortSig
       const { ok, message } = await check(timeoutMs)
       if (signal.aborted) return
       streak = ok === ready ? 0 : streak + 1
-      const threshold = ready ? (probe.failureThreshold ?? 3) : (probe.successThreshold ?? 1)
+      const threshold = ready
+        ? (probe.failureThreshold ?? 3)
+        : (probe.successThreshold ?? 1)
       if (streak >= threshold) {
         ready = ok
         streak = 0
       }
       onResult(ready, ok ? '' : message)
-      await sleep(ready ? periodMs : Math.min(periodMs, maxStartPeriodMs), undefined, { signal })
+      await sleep(ready ? periodMs : Math.min(periodMs, maxStartPeriodMs), undefined, {
+        signal,
+      })
     }
   } catch (error) {
     if (!signal.aborted) throw error

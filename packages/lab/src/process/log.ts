@@ -2,7 +2,15 @@
 // Log files of bounded size. Writers hold an O_APPEND descriptor of their own, so a full file is copied to ".1" and
 // truncated in place (what logrotate calls copytruncate): lines written between the two steps are lost, no process is
 // disturbed.
-import { copyFileSync, openSync, readSync, readdirSync, closeSync, statSync, truncateSync } from 'node:fs'
+import {
+  copyFileSync,
+  openSync,
+  readSync,
+  readdirSync,
+  closeSync,
+  statSync,
+  truncateSync,
+} from 'node:fs'
 import { join } from 'node:path'
 
 /** A file larger than this is rotated; one older generation is kept. */
@@ -32,7 +40,12 @@ export function tail(file: string, lines: number): string[] {
     const size = statSync(file).size
     const buffer = Buffer.alloc(Math.min(window, size))
     readSync(fd, buffer, 0, buffer.length, size - buffer.length)
-    return buffer.toString().trimEnd().split('\n').filter((line) => line !== '').slice(-lines)
+    return buffer
+      .toString()
+      .trimEnd()
+      .split('\n')
+      .filter((line) => line !== '')
+      .slice(-lines)
   } finally {
     closeSync(fd)
   }

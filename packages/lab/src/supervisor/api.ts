@@ -12,7 +12,11 @@ import { findPod } from './targets.ts'
 const maxBodyBytes = 1024 * 1024
 
 /** A route: method and path, what it answers. */
-type Handler = (lab: Lab, query: URLSearchParams, body: Record<string, unknown>) => unknown
+type Handler = (
+  lab: Lab,
+  query: URLSearchParams,
+  body: Record<string, unknown>,
+) => unknown
 
 const routes: Readonly<Record<string, Handler>> = {
   'GET /status': (lab) => status(lab),
@@ -57,7 +61,11 @@ function objects(lab: Lab, query: URLSearchParams) {
     .filter(({ metadata }) => namespace === null || metadata.namespace === namespace)
 }
 
-function target(query: URLSearchParams): { namespace: string; name: string; node?: string } {
+function target(query: URLSearchParams): {
+  namespace: string
+  name: string
+  node?: string
+} {
   const name = query.get('target') ?? ''
   const node = /^nodes?\/(.+)$/.exec(name)?.[1]
   const namespace = query.get('namespace') ?? 'default'
@@ -67,12 +75,17 @@ function target(query: URLSearchParams): { namespace: string; name: string; node
 /** How to start a command in a pod or on a node: the caller starts it, so that it has the caller's terminal. */
 function launch(lab: Lab, query: URLSearchParams): Launch {
   const { namespace, name, node } = target(query)
-  if (node === undefined) return execLaunch(findPod(lab.pods.runners, namespace, name).place, [])
+  if (node === undefined)
+    return execLaunch(findPod(lab.pods.runners, namespace, name).place, [])
   const { netns } = findNode(lab, node)
   return {
     cgroup: systemCgroup(node, 'exec'),
     netns,
-    env: { PATH: `${nodeBinDir}:/usr/sbin:/usr/bin:/sbin:/bin`, HOME: '/root', HOSTNAME: node },
+    env: {
+      PATH: `${nodeBinDir}:/usr/sbin:/usr/bin:/sbin:/bin`,
+      HOME: '/root',
+      HOSTNAME: node,
+    },
     argv: [],
   }
 }
@@ -120,11 +133,13 @@ export async function serveApi(lab: Lab): Promise<Server> {
 async function handle(lab: Lab, req: IncomingMessage): Promise<unknown> {
   const url = new URL(req.url ?? '/', 'http://lab')
   const handler = routes[`${req.method} ${url.pathname}`]
-  if (handler === undefined) throw new LabError('not-found', `no ${req.method} ${url.pathname}`)
+  if (handler === undefined)
+    throw new LabError('not-found', `no ${req.method} ${url.pathname}`)
   let text = ''
   for await (const chunk of req) {
     text += String(chunk)
-    if (text.length > maxBodyBytes) throw new LabError('invalid', 'the request is too large')
+    if (text.length > maxBodyBytes)
+      throw new LabError('invalid', 'the request is too large')
   }
   try {
     const body = text === '' ? {} : (JSON.parse(text) as Record<string, unknown>)

@@ -35,7 +35,9 @@ export class EndpointsController {
     }
     for (const object of generated.values()) this.#store.put(object)
     this.#generated = generated
-    this.#writeZone(JSON.stringify(buildZone(services, this.#store.list('EndpointSlice'))))
+    this.#writeZone(
+      JSON.stringify(buildZone(services, this.#store.list('EndpointSlice'))),
+    )
   }
 
   #writeZone(text: string): void {

@@ -68,7 +68,10 @@ export class Inventory {
     ]
     if (problems.length > 0) throw new LabError('invalid', problems.join('\n'))
     // Addresses first: the only thing that can still be refused.
-    const completed = loaded.map((item) => ({ item, object: this.#complete(item.object) }))
+    const completed = loaded.map((item) => ({
+      item,
+      object: this.#complete(item.object),
+    }))
     return completed.map(({ item, object }) => this.#put(item, object))
   }
 
@@ -129,7 +132,9 @@ export class Inventory {
     const doomed = [found]
     if (found.object.kind === 'Namespace') {
       doomed.push(
-        ...[...this.#applied.values()].filter((item) => item.object.metadata.namespace === name),
+        ...[...this.#applied.values()].filter(
+          (item) => item.object.metadata.namespace === name,
+        ),
       )
       const account = this.#store.get('ServiceAccount', name, 'default')
       if (account !== undefined) this.#store.delete(account)
@@ -149,7 +154,11 @@ export class Inventory {
   }
 }
 
-function withMeta(object: KubeObject, uid: string, created: string | undefined): KubeObject {
+function withMeta(
+  object: KubeObject,
+  uid: string,
+  created: string | undefined,
+): KubeObject {
   const labels =
     object.kind === 'Namespace'
       ? { ...object.metadata.labels, 'kubernetes.io/metadata.name': object.metadata.name }

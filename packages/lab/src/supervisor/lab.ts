@@ -77,7 +77,10 @@ export class Lab {
     const deadline = Date.now() + this.#options.timeoutMs
     try {
       // Read and validate before anything is made on the host.
-      const builtin = builtinObjects().map((object): Loaded => ({ object, from: 'built in' }))
+      const builtin = builtinObjects().map((object): Loaded => ({
+        object,
+        from: 'built in',
+      }))
       const loaded = loadManifests(this.#options.dir)
       this.inventory.apply([...builtin, ...loaded])
       await this.#startNodes()
@@ -124,7 +127,7 @@ export class Lab {
       if (Date.now() > deadline) {
         throw new NotReady(
           `${ready} of ${wantedCount} pods are ready after ${this.#options.timeoutMs / 1000} s`,
-          waiting.map(explain),
+          [...waiting.map(explain), ...((await this.mesh?.problems()) ?? [])],
         )
       }
       await sleep(readyPollMs)
@@ -172,8 +175,11 @@ export class Lab {
   }
 
   deleteOne(kind: string, namespace: string | undefined, name: string): Applied[] {
-    const pod = this.pods.runners.find((runner) => runner.name === `${namespace ?? ''}/${name}`)
-    const isManaged = pod !== undefined && pod.place.pod.metadata.ownerReferences !== undefined
+    const pod = this.pods.runners.find(
+      (runner) => runner.name === `${namespace ?? ''}/${name}`,
+    )
+    const isManaged =
+      pod !== undefined && pod.place.pod.metadata.ownerReferences !== undefined
     if (kind.toLowerCase() === 'pod' && isManaged) {
       // A pod of a Deployment: ends, and another one takes its place.
       this.pods.evict(pod)
@@ -192,7 +198,10 @@ export class Lab {
   #nameserver(): string {
     if (this.#options.mesh) return dnsAddress
     const dns = this.pods.runners.find(({ place: { pod } }) => {
-      return pod.metadata.namespace === 'kube-system' && pod.metadata.labels?.['k8s-app'] === 'kube-dns'
+      return (
+        pod.metadata.namespace === 'kube-system' &&
+        pod.metadata.labels?.['k8s-app'] === 'kube-dns'
+      )
     })
     return dns?.place.addresses[0] ?? dnsAddress
   }

@@ -116,7 +116,9 @@ export class PodManager {
 
   /** Ends one pod; a Deployment replaces it. */
   evict(runner: PodRunner): void {
-    const entry = [...this.#entries.values()].find((candidate) => candidate.runner === runner)
+    const entry = [...this.#entries.values()].find(
+      (candidate) => candidate.runner === runner,
+    )
     if (entry === undefined || runner.terminating) return
     runner.markTerminating()
     this.#options.onChange()
@@ -133,7 +135,8 @@ export class PodManager {
     for (const entry of this.#live()) {
       if (entry.owner !== 'pod') continue
       const pod = wanted.get(podKey(entry.runner.place.pod))
-      if (pod === undefined || JSON.stringify(pod) !== entry.generation) surplus.push(entry)
+      if (pod === undefined || JSON.stringify(pod) !== entry.generation)
+        surplus.push(entry)
     }
     for (const [key, pod] of wanted) {
       // A pod that is replaced starts when the old one of the same name is gone: its removal reconciles again.
@@ -172,7 +175,10 @@ export class PodManager {
       for (const slot of this.#slots) {
         const links = entries
           .filter((entry) => entry.slot === slot && !isHostNetwork(entry))
-          .map(({ runner: { place } }) => ({ ...place, uid: place.pod.metadata.uid ?? '' }))
+          .map(({ runner: { place } }) => ({
+            ...place,
+            uid: place.pod.metadata.uid ?? '',
+          }))
         if (links.length > 0) await applyPlan(planPods(slot.node, links))
       }
     } catch (error) {
@@ -191,7 +197,11 @@ export class PodManager {
     const slot = this.#slotFor(template, owner)
     const uid = randomUUID()
     const { namespace = 'default', name } = template.metadata
-    const spec = { serviceAccountName: 'default', ...template.spec, nodeName: slot.node.name }
+    const spec = {
+      serviceAccountName: 'default',
+      ...template.spec,
+      nodeName: slot.node.name,
+    }
     const pod = { ...template, metadata: { ...template.metadata, namespace, uid }, spec }
     const host = spec.hostNetwork === true
     const cgroup = podCgroup(slot.node.name, uid)
@@ -218,7 +228,8 @@ export class PodManager {
     const entries = [...this.#entries.values()]
     const loads = this.#slots.map((slot) => {
       const here = entries.filter((entry) => entry.slot === slot)
-      const sameOwner = owner === 'pod' ? 0 : here.filter((entry) => entry.owner === owner).length
+      const sameOwner =
+        owner === 'pod' ? 0 : here.filter((entry) => entry.owner === owner).length
       return { node: slot.node.name, sameOwner, pods: here.length }
     })
     const name = pod.spec.nodeName ?? pickNode(loads)

@@ -10,7 +10,9 @@ export function findPod(
   namespace: string,
   target: string,
 ): PodRunner {
-  const here = runners.filter(({ place: { pod } }) => pod.metadata.namespace === namespace)
+  const here = runners.filter(
+    ({ place: { pod } }) => pod.metadata.namespace === namespace,
+  )
   const deployment = /^(?:deploy|deployments?(?:\.apps)?)\/(.+)$/.exec(target)?.[1]
   if (deployment !== undefined) {
     const mine = here

@@ -74,5 +74,9 @@ t.test('garbage is not answered and harms nobody', async (t) => {
   zone = { ...zone, 'new.n.svc.cluster.local': { A: ['10.96.1.9'] } }
   const resolver = new Resolver({ timeout: 2000, tries: 1 })
   resolver.setServers([`127.0.0.1:${server.port}`])
-  t.same(await resolver.resolve4('new.n.svc.cluster.local'), ['10.96.1.9'], 'new records at once')
+  t.same(
+    await resolver.resolve4('new.n.svc.cluster.local'),
+    ['10.96.1.9'],
+    'new records at once',
+  )
 })

@@ -71,11 +71,14 @@ t.test('headless services by ready pods', async (t) => {
   })
 })
 
-t.test('no data is not no name: glibc asks for A and AAAA and gives up on NXDOMAIN', async (t) => {
-  t.same(lookup(zone, 'four.n.svc.cluster.local', 'AAAA'), { kind: 'no-data' })
-  t.same(lookup(zone, 'web.n.svc.cluster.local', 'TXT'), { kind: 'no-data' })
-  t.same(lookup(zone, 'n.svc.cluster.local', 'A'), { kind: 'no-data' })
-  t.same(lookup(zone, 'cluster.local', 'A'), { kind: 'no-data' })
-  t.same(lookup(zone, 'none.n.svc.cluster.local', 'A'), { kind: 'no-name' })
-  t.same(lookup(zone, 'example.org', 'A'), { kind: 'no-name' })
-})
+t.test(
+  'no data is not no name: glibc asks for A and AAAA and gives up on NXDOMAIN',
+  async (t) => {
+    t.same(lookup(zone, 'four.n.svc.cluster.local', 'AAAA'), { kind: 'no-data' })
+    t.same(lookup(zone, 'web.n.svc.cluster.local', 'TXT'), { kind: 'no-data' })
+    t.same(lookup(zone, 'n.svc.cluster.local', 'A'), { kind: 'no-data' })
+    t.same(lookup(zone, 'cluster.local', 'A'), { kind: 'no-data' })
+    t.same(lookup(zone, 'none.n.svc.cluster.local', 'A'), { kind: 'no-name' })
+    t.same(lookup(zone, 'example.org', 'A'), { kind: 'no-name' })
+  },
+)

@@ -44,9 +44,12 @@ spec:
 })
 
 t.test('names that would reach outside of the run directory are refused', async (t) => {
-  t.match(problems('{apiVersion: v1, kind: Pod, metadata: {name: ../x}, spec: {containers: [{command: [a]}]}}'), [
-    /metadata\.name: "\.\.\/x" is not a DNS name/,
-  ])
+  t.match(
+    problems(
+      '{apiVersion: v1, kind: Pod, metadata: {name: ../x}, spec: {containers: [{command: [a]}]}}',
+    ),
+    [/metadata\.name: "\.\.\/x" is not a DNS name/],
+  )
 })
 
 t.test('a good pod has no problem', async (t) => {

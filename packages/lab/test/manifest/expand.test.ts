@@ -29,17 +29,20 @@ t.test('a deployment names its generation by the hash of the template', async (t
   t.equal(deploymentTemplate(changed, 'uid').hash, one.hash, 'the count is no part of it')
 })
 
-t.test('a pod knows its deployment through the ReplicaSet name, as in a cluster', async (t) => {
-  const { metadata, spec, prefix } = deploymentTemplate(deployment, 'uid')
-  const pod: PodObject = {
-    apiVersion: 'v1',
-    kind: 'Pod',
-    metadata: { ...metadata, name: `${prefix}abcde` },
-    spec,
-  }
-  t.equal(deploymentOf(pod), 'web')
-  t.equal(deploymentOf({ ...pod, metadata: { name: 'bare' } }), undefined)
-})
+t.test(
+  'a pod knows its deployment through the ReplicaSet name, as in a cluster',
+  async (t) => {
+    const { metadata, spec, prefix } = deploymentTemplate(deployment, 'uid')
+    const pod: PodObject = {
+      apiVersion: 'v1',
+      kind: 'Pod',
+      metadata: { ...metadata, name: `${prefix}abcde` },
+      spec,
+    }
+    t.equal(deploymentOf(pod), 'web')
+    t.equal(deploymentOf({ ...pod, metadata: { name: 'bare' } }), undefined)
+  },
+)
 
 t.test('pods spread: same owner first, then all pods, then order', async (t) => {
   t.equal(

@@ -29,7 +29,11 @@ t.test('pod addresses: unique, freed ones last, an error when full', async (t) =
   const young = new PodAddresses(nodeInfo(1))
   const first = young.allocate()
   young.release(first)
-  t.not(young.allocate()[0], first[0], 'an address that was just freed is not given out at once')
+  t.not(
+    young.allocate()[0],
+    first[0],
+    'an address that was just freed is not given out at once',
+  )
 })
 
 t.test('names fit the kernel and are found again', async (t) => {

@@ -8,7 +8,12 @@ function view(name: string, state: Partial<PodView> = {}, port = 8080): PodView 
     pod: {
       apiVersion: 'v1',
       kind: 'Pod',
-      metadata: { name, namespace: 'n', uid: `uid-${name}`, labels: { app: 'a', x: 'y' } },
+      metadata: {
+        name,
+        namespace: 'n',
+        uid: `uid-${name}`,
+        labels: { app: 'a', x: 'y' },
+      },
       spec: { containers: [{ ports: [{ name: 'http', containerPort: port }] }] },
     },
     node: 'node-1',
@@ -20,7 +25,12 @@ function view(name: string, state: Partial<PodView> = {}, port = 8080): PodView 
 }
 
 function service(spec: ServiceObject['spec']): ServiceObject {
-  return { apiVersion: 'v1', kind: 'Service', metadata: { name: 's', namespace: 'n' }, spec }
+  return {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { name: 's', namespace: 'n' },
+    spec,
+  }
 }
 
 t.test('a slice for each family, with conditions, target and node', async (t) => {
@@ -69,7 +79,10 @@ t.test('a named port that differs between pods makes slices of its own', async (
 
 t.test('selectors: all labels, same namespace, none selects nothing', async (t) => {
   const ports = [{ port: 80 }]
-  t.same(endpointSlices(service({ selector: { app: 'a', z: '1' }, ports }), [view('one')]), [])
+  t.same(
+    endpointSlices(service({ selector: { app: 'a', z: '1' }, ports }), [view('one')]),
+    [],
+  )
   t.same(endpointSlices(service({ ports }), [view('one')]), [])
   const other = view('one')
   other.pod.metadata.namespace = 'other'
@@ -77,7 +90,11 @@ t.test('selectors: all labels, same namespace, none selects nothing', async (t) 
 })
 
 t.test('publishNotReadyAddresses', async (t) => {
-  const spec = { selector: { app: 'a' }, ports: [{ port: 80 }], publishNotReadyAddresses: true }
+  const spec = {
+    selector: { app: 'a' },
+    ports: [{ port: 80 }],
+    publishNotReadyAddresses: true,
+  }
   const [slice] = endpointSlices(service(spec), [view('one', { ready: false })])
   t.match(slice, { endpoints: [{ conditions: { ready: true, serving: false } }] })
 })

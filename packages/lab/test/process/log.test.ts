@@ -1,5 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-import { appendFileSync, closeSync, openSync, readFileSync, statSync, writeSync } from 'node:fs'
+import {
+  appendFileSync,
+  closeSync,
+  openSync,
+  readFileSync,
+  statSync,
+  writeSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { rotateLogs, tail } from '../../src/process/log.ts'

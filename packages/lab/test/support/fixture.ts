@@ -15,7 +15,11 @@ const webContainer = {
   command: ['node', '-e', server],
   env: [{ name: 'POD', valueFrom: { fieldRef: { fieldPath: 'metadata.name' } } }],
   ports: [{ name: 'http', containerPort: 8080 }],
-  readinessProbe: { httpGet: { path: '/ready', port: 'http' }, periodSeconds: 1, failureThreshold: 1 },
+  readinessProbe: {
+    httpGet: { path: '/ready', port: 'http' },
+    periodSeconds: 1,
+    failureThreshold: 1,
+  },
 }
 
 const pod = (name: string, nodeName: string, container: object, labels: object = {}) => ({
@@ -39,7 +43,11 @@ export const manifests: Readonly<Record<string, object>> = {
     apiVersion: 'v1',
     kind: 'Service',
     metadata: { name: 'web', namespace: 't' },
-    spec: { clusterIP: 'None', selector: { app: 'web' }, ports: [{ name: 'http', port: 8080 }] },
+    spec: {
+      clusterIP: 'None',
+      selector: { app: 'web' },
+      ports: [{ name: 'http', port: 8080 }],
+    },
   },
   deployment: {
     apiVersion: 'apps/v1',
@@ -48,7 +56,10 @@ export const manifests: Readonly<Record<string, object>> = {
     spec: {
       replicas: 2,
       selector: { matchLabels: { app: 'many' } },
-      template: { metadata: { labels: { app: 'many' } }, spec: { containers: [sleeper] } },
+      template: {
+        metadata: { labels: { app: 'many' } },
+        spec: { containers: [sleeper] },
+      },
     },
   },
 }
@@ -56,6 +67,9 @@ export const manifests: Readonly<Record<string, object>> = {
 /** File names and contents of a manifest directory. */
 export function manifestFiles(): Record<string, string> {
   return Object.fromEntries(
-    Object.entries(manifests).map(([name, object]) => [`${name}.yaml`, JSON.stringify(object)]),
+    Object.entries(manifests).map(([name, object]) => [
+      `${name}.yaml`,
+      JSON.stringify(object),
+    ]),
   )
 }

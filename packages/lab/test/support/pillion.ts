@@ -14,7 +14,10 @@ export interface Outcome {
 /** Output and exit code; never throws for the latter. */
 export function pillion(...args: string[]): Promise<Outcome> {
   return new Promise((resolve, reject) => {
-    const child = spawn(join(checkout, 'bin/pillion'), args, { stdio: 'pipe', timeout: 90_000 })
+    const child = spawn(join(checkout, 'bin/pillion'), args, {
+      stdio: 'pipe',
+      timeout: 90_000,
+    })
     let out = ''
     let err = ''
     child.stdout.on('data', (chunk: Buffer) => (out += chunk.toString()))
