@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+// The way back: from an attempt's events, through retry and response filters, to the client and to telemetry.
+import type { Duplex } from 'node:stream'
+import type { Logger } from 'pino'
+import type { Attempt, AttemptSink } from './attempt.ts'
+import type { ConfigStore } from './config/config.ts'
+import { outcomes, ProxyError, type ProxyErrorCode } from './errors.ts'
+import type { Exchange, Verdict } from './exchange.ts'
+import { logRequest, logSpan } from './filter/access-log.ts'
+import { editHeaders } from './filter/header-modifier.ts'
+import { stripHopByHop } from './filter/hop-by-hop.ts'
+import { backoffMs, isRetryable, type TryOutcome } from './filter/retry.ts'
+import { deadlineExceeded, encodeMessage, grpcStatus, trailersOnly, unavailable } from './grpc/status.ts'
+import type { Headers } from './headers.ts'
+import type { Metrics } from './metrics/metrics.ts'
+import type { UpstreamPools } from './upstream/pool.ts'
+import type { UpstreamFailure } from './upstream/upstream.ts'
+
+/** What the request path works with. */
+export type Parts = {
+  readonly config: ConfigStore
+  readonly pools: UpstreamPools
+  readonly metrics: Metrics
+  readonly log: Logger
+  /** True while draining: connections end with their current request. */
+  readonly isDraining: () => boolean
+}
+
+const failureCodes = {
+  connect: 'CONNECT_FAILED',
+  denied: 'POLICY_DENIED',
+  refused: 'UPSTREAM_RESET',
+  reset: 'UPSTREAM_RESET',
+  protocol: 'UPSTREAM_PROTOCOL',
+  overflow: 'OVERFLOW',
+} as const satisfies Record<UpstreamFailure['kind'], ProxyErrorCode>
+
+export class Answers implements AttemptSink {
+  readonly #parts: Parts
+  readonly #tryAgain: (exchange: Exchange) => void
+
+  constructor(parts: Parts, tryAgain: (exchange: Exchange) => void) {
+    this.#parts = parts
+    this.#tryAgain = tryAgain
+  }
+
+  /** Bounds everything that is still to come. */
+  startDeadline(exchange: Exchange, boundMs: number): void {
+    exchange.deadlineMs = performance.now() + boundMs
+    exchange.requestTimer = setTimeout(() => {
+      exchange.attempt?.cancel()
+      this.#fail(exchange, 'REQUEST_TIMEOUT', `${boundMs} ms`)
+    }, boundMs)
+  }
+
+  informational(exchange: Exchange, status: number, headers: Headers): void {
+    stripHopByHop(headers)
+    exchange.responder.informational(status, headers)
+  }
+
+  head(attempt: Attempt, status: number, headers: Headers, ended: boolean): void {
+    const { exchange } = attempt
+    if (exchange.grpc) exchange.grpcStatus = grpcStatus(headers)
+    const outcome = outcomeOfHead(exchange, status, ended)
+    if (outcome !== undefined && this.#retry(attempt, outcome)) {
+      attempt.discard()
+      return
+    }
+    stripHopByHop(headers)
+    for (const edit of exchange.responseEdits) editHeaders(headers, edit)
+    exchange.status = status
+    exchange.headSent = true
+    exchange.responder.head(status, headers, ended, this.#closes(exchange))
+    if (ended) this.#finish(exchange, '-', '')
+  }
+
+  data(attempt: Attempt, chunk: Buffer): void {
+    const { exchange } = attempt
+    exchange.responseBytes += chunk.length
+    if (exchange.responder.write(chunk)) return
+    attempt.pause()
+    exchange.responder.onDrain = () => {
+      attempt.resume()
+    }
+  }
+
+  end(attempt: Attempt, trailers: Headers | undefined): void {
+    const { exchange } = attempt
+    if (trailers !== undefined) {
+      stripHopByHop(trailers)
+      if (exchange.grpc) exchange.grpcStatus = grpcStatus(trailers) ?? exchange.grpcStatus
+    }
+    exchange.responder.end(trailers)
+    this.#finish(exchange, '-', '')
+  }
+
+  failed(attempt: Attempt, failure: UpstreamFailure): void {
+    const { metrics } = this.#parts
+    const { exchange } = attempt
+    const { kind, detail } = failure
+    if (kind === 'connect') metrics.counters.connectFailures++
+    else if (kind === 'denied') metrics.counters.policyDenied++
+    else if (kind === 'protocol') metrics.counters.upstreamProtocolErrors++
+    const final = kind === 'denied' || kind === 'protocol' || kind === 'overflow'
+    if (!exchange.headSent && this.#retry(attempt, { kind: final ? 'final' : kind })) return
+    this.#fail(exchange, failureCodes[kind], detail)
+  }
+
+  timedOut(attempt: Attempt): void {
+    const { exchange } = attempt
+    if (!exchange.headSent && this.#retry(attempt, { kind: 'timeout' })) return
+    this.#fail(exchange, 'BACKEND_TIMEOUT', attempt.endpoint.name)
+  }
+
+  tunnel(attempt: Attempt, headers: Headers, socket: Duplex, head: Buffer): void {
+    const { exchange } = attempt
+    stripHopByHop(headers)
+    exchange.status = 101
+    exchange.headSent = true
+    if (exchange.requestTimer !== undefined) clearTimeout(exchange.requestTimer)
+    exchange.responder.tunnel(headers, socket, head, (sent) => {
+      attempt.leaveTunnel()
+      exchange.responseBytes += sent
+      this.#finish(exchange, '-', '')
+    })
+  }
+
+  /** The client went away. */
+  gone(exchange: Exchange): void {
+    if (exchange.done) return
+    exchange.attempt?.cancel()
+    if (!exchange.headSent) exchange.status = outcomes.CANCELLED.status
+    if (exchange.grpc) exchange.grpcStatus = outcomes.CANCELLED.grpc
+    this.#finish(exchange, outcomes.CANCELLED.flag, outcomes.CANCELLED.text)
+  }
+
+  /** An answer of the proxy's own that is no error. */
+  answer(exchange: Exchange, status: number, headers: Headers, text: string): void {
+    exchange.status = status
+    exchange.headSent = true
+    const body = Buffer.from(text)
+    const list = [...headers, 'content-length', String(body.length)]
+    exchange.responder.head(status, list, body.length === 0, this.#closes(exchange))
+    if (body.length > 0) {
+      exchange.responder.write(body)
+      exchange.responder.end(undefined)
+    }
+    this.#finish(exchange, '-', '')
+  }
+
+  /** An error before any attempt. */
+  refuse(exchange: Exchange, code: ProxyErrorCode, detail = ''): void {
+    if (code === 'OVERFLOW') this.#parts.metrics.counters.pendingOverflow++
+    this.#fail(exchange, code, detail)
+  }
+
+  /** True when another try follows, or the budget has ended the exchange. */
+  #retry(attempt: Attempt, outcome: TryOutcome): boolean {
+    const { exchange } = attempt
+    const { rule, message, service } = exchange
+    if (rule === undefined || !isRetryable(rule.retry, message.method, outcome, exchange.attempts)) return false
+    const { counters } = this.#parts.metrics
+    if (message.body !== undefined && !message.body.replayable) {
+      counters.replayOverflow++
+      return false
+    }
+    if (!service.budget.take(performance.now())) {
+      counters.budgetExhausted++
+      attempt.discard()
+      this.#fail(exchange, 'RETRY_BUDGET', service.name)
+      return true
+    }
+    counters.retries++
+    logSpan(this.#parts.log, attempt, 0, outcome.kind)
+    exchange.retryTimer = setTimeout(
+      () => {
+        exchange.retryTimer = undefined
+        this.#tryAgain(exchange)
+      },
+      backoffMs(rule.retry, exchange.attempts, Math.random()),
+    )
+    return true
+  }
+
+  /** Ends the exchange with an error, in the way that the client still can understand. */
+  #fail(exchange: Exchange, code: ProxyErrorCode, detail: string): void {
+    if (exchange.done) return
+    const error = new ProxyError(code, detail)
+    const { responder } = exchange
+    if (exchange.headSent) this.#cutOff(exchange, error)
+    else if (exchange.grpc) {
+      exchange.status = 200
+      exchange.grpcStatus = error.grpcStatus
+      responder.head(200, trailersOnly(error.grpcStatus, error.message), true, this.#closes(exchange))
+    } else {
+      exchange.status = error.status
+      const body = Buffer.from(`${error.message}\n`)
+      const headers = ['content-type', 'text/plain; charset=utf-8', 'content-length', String(body.length)]
+      responder.head(error.status, headers, false, this.#closes(exchange))
+      responder.write(body)
+      responder.end(undefined)
+    }
+    exchange.headSent = true
+    this.#finish(exchange, error.flag, error.message)
+  }
+
+  /** The head is gone already: gRPC can still say why, HTTP can only be seen to be incomplete. */
+  #cutOff(exchange: Exchange, error: ProxyError): void {
+    if (!exchange.grpc) {
+      exchange.responder.abort()
+      return
+    }
+    exchange.grpcStatus = error.code === 'REQUEST_TIMEOUT' ? deadlineExceeded : unavailable
+    exchange.responder.end(['grpc-status', String(exchange.grpcStatus), 'grpc-message', encodeMessage(error.message)])
+  }
+
+  #closes(exchange: Exchange): boolean {
+    if (this.#parts.isDraining()) return true
+    // No longer declared, or declared as something else: the next connection must be made anew.
+    const { service, connection } = exchange
+    return service.protocol !== connection.service.protocol || !this.#parts.config.current.byId.has(service.id)
+  }
+
+  #finish(exchange: Exchange, flag: string, detail: string): void {
+    if (exchange.done) return
+    exchange.done = true
+    // What is still on its way must be read, or the connection's next request never comes.
+    exchange.message.body?.discard()
+    if (exchange.requestTimer !== undefined) clearTimeout(exchange.requestTimer)
+    if (exchange.retryTimer !== undefined) clearTimeout(exchange.retryTimer)
+    const { metrics, log, config } = this.#parts
+    const durationMs = performance.now() - exchange.startedMs
+    const verdict: Verdict = { status: exchange.status, flag, detail }
+    metrics.gauges.activeRequests--
+    metrics.observe({
+      source: exchange.connection.client.labels,
+      destination: exchange.destination,
+      status: exchange.status,
+      grpcStatus: exchange.grpc ? (exchange.grpcStatus ?? 2) : undefined,
+      flag,
+      durationMs,
+      requestBytes: exchange.message.body?.bytes ?? 0,
+      responseBytes: exchange.responseBytes,
+    })
+    if (exchange.attempt !== undefined && log.isLevelEnabled('debug')) {
+      logSpan(log, exchange.attempt, exchange.status, flag === '-' ? undefined : flag)
+    }
+    if (config.current.accessLog) logRequest(log, exchange, verdict, durationMs)
+  }
+}
+
+function outcomeOfHead(exchange: Exchange, status: number, ended: boolean): TryOutcome | undefined {
+  if (exchange.grpc) {
+    const { grpcStatus: grpc } = exchange
+    return ended && grpc !== undefined && grpc !== 0 ? { kind: 'grpc', status: grpc } : status >= 400 ? { kind: 'status', status } : undefined
+  }
+  return status >= 400 ? { kind: 'status', status } : undefined
+}

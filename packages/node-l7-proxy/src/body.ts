@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+// The body of a request on its way to one or, with retries, several attempts.
+import { Readable } from 'node:stream'
+import type { Headers } from './headers.ts'
+
+/**
+ * Streams a downstream body with back-pressure. The first `replayBytes` are kept, so that a second attempt can read from
+ * the beginning; a body that grows beyond them can be read only once.
+ */
+export class RequestBody {
+  readonly #source: Readable
+  readonly #replayBytes: number
+  readonly #readTrailers: () => Headers | undefined
+  #chunks: Buffer[] = []
+  #ended = false
+  #reader: AttemptBody | undefined
+  /** Bytes that came from downstream. */
+  bytes = 0
+  /** False once a byte was given out that is not kept. */
+  replayable = true
+  /** What Content-Length says; undefined: chunked, or HTTP/2 without it. */
+  readonly length: number | undefined
+
+  /** `readTrailers` is asked after the end. */
+  constructor(
+    source: Readable,
+    length: number | undefined,
+    replayBytes: number,
+    readTrailers: () => Headers | undefined,
+  ) {
+    this.#source = source
+    this.length = length
+    this.#replayBytes = length !== undefined && length > replayBytes ? 0 : replayBytes
+    this.#readTrailers = readTrailers
+    source.pause()
+    source.on('data', (chunk: Buffer) => {
+      this.#onData(chunk)
+    })
+    source.on('end', () => {
+      this.#ended = true
+      this.#reader?.push(null)
+    })
+    source.on('error', (error) => {
+      this.#reader?.destroy(error)
+    })
+  }
+
+  get trailers(): Headers | undefined {
+    return this.#readTrailers()
+  }
+
+  /** A stream of the whole body for one attempt; the one before ends here. Call only while `replayable`. */
+  open(): Readable {
+    this.#reader?.destroy()
+    this.#reader = new AttemptBody(this)
+    return this.#reader
+  }
+
+  /** Reads the rest and drops it, so that the next request of the connection can come. */
+  discard(): void {
+    this.#reader?.destroy()
+    this.#reader = undefined
+    this.replayable = false
+    this.#chunks = []
+    this.#source.resume()
+  }
+
+  /** The stream of an attempt wants more. */
+  pull(reader: AttemptBody): void {
+    if (reader !== this.#reader) return
+    while (reader.next < this.#chunks.length) {
+      const chunk = this.#chunks[reader.next++]
+      if (!reader.push(chunk)) return
+    }
+    if (this.#ended) reader.push(null)
+    else this.#source.resume()
+  }
+
+  /** The stream of an attempt is over. */
+  detach(reader: AttemptBody): void {
+    if (reader !== this.#reader) return
+    this.#reader = undefined
+    if (!this.#ended) this.#source.pause()
+  }
+
+  #onData(chunk: Buffer): void {
+    this.bytes += chunk.length
+    const reader = this.#reader
+    if (this.replayable && this.bytes <= this.#replayBytes) {
+      this.#chunks.push(chunk)
+      // A reader that is behind gets this chunk from the list, in order.
+      if (reader === undefined || reader.next !== this.#chunks.length - 1) return
+      reader.next++
+    } else if (this.replayable) {
+      this.replayable = false
+      this.#chunks = []
+    }
+    if (reader !== undefined && !reader.push(chunk)) this.#source.pause()
+  }
+}
+
+/** One attempt's view of a body. */
+class AttemptBody extends Readable {
+  readonly #body: RequestBody
+  /** Index of the kept chunk to give out next. */
+  next = 0
+
+  constructor(body: RequestBody) {
+    super({ highWaterMark: 65_536 })
+    this.#body = body
+  }
+
+  override _read(): void {
+    this.#body.pull(this)
+  }
+
+  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+    this.#body.detach(this)
+    callback(error)
+  }
+}

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+import { type Endpoint as EndpointMessage, formatAddress, isMappedIPv4 } from '@pillion/contract'
+import type { DestinationLabels } from '../metrics/labels.ts'
+import type { Upstream } from '../upstream/upstream.ts'
+
+/** One address that serves a service. Lives as long as its name does, over every change of its other fields. */
+export class Endpoint {
+  /** Name of the resource, "shop/web:80/TCP|10.244.1.2:8080". */
+  readonly name: string
+  readonly serviceId: number
+  readonly host: string
+  readonly port: number
+  readonly family: 4 | 6
+  weight = 1
+  ready = false
+  /** Requests in flight, of all identities: what the balancer compares. */
+  active = 0
+  destination: DestinationLabels
+  /** Pools to it by key of pool.ts; owned by UpstreamPools. */
+  readonly upstreams: Map<number, Upstream> = new Map()
+
+  constructor(name: string, message: EndpointMessage, destination: DestinationLabels) {
+    this.name = name
+    this.serviceId = message.serviceId
+    this.host = formatAddress(message.address)
+    this.port = message.port
+    this.family = isMappedIPv4(message.address) ? 4 : 6
+    this.destination = destination
+    this.update(message, destination)
+  }
+
+  update(message: EndpointMessage, destination: DestinationLabels): void {
+    this.weight = Math.max(1, message.weight)
+    // A terminating endpoint gets nothing new, whatever its readiness says (standards.md 7, 12).
+    this.ready = message.ready && !message.terminating
+    this.destination = destination
+  }
+}

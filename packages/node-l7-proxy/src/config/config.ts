@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+// The configuration in force: immutable snapshots, swapped as one reference. A request reads one snapshot from beginning
+// to end; a service that is gone stays usable for the connections that were made to it.
+import {
+  type Changes,
+  emptyResources,
+  L7Protocol,
+  type Resources,
+  type ServicePort,
+} from '@pillion/contract'
+import { Endpoint } from '../cluster/endpoint.ts'
+import { RetryBudget } from '../filter/retry-budget.ts'
+import { type DestinationLabels, orUnknown, principal } from '../metrics/labels.ts'
+import type { Metrics } from '../metrics/metrics.ts'
+import { compileTable, implicitTable } from '../route/compile.ts'
+import type { Table } from '../route/table.ts'
+import { ClientDirectory } from './clients.ts'
+
+export type Service = {
+  /** "shop/web:80/TCP". */
+  readonly name: string
+  readonly id: number
+  readonly port: number
+  readonly protocol: L7Protocol
+  readonly table: Table
+  readonly ready: readonly Endpoint[]
+  readonly budget: RetryBudget
+  /** Labels of requests that reached no endpoint. */
+  readonly destination: DestinationLabels
+}
+
+export type Config = {
+  readonly byId: ReadonlyMap<number, Service>
+  readonly byName: ReadonlyMap<string, Service>
+  readonly clients: ClientDirectory
+  readonly traceSampleRatio: number
+  readonly accessLog: boolean
+}
+
+/** Holds what is in force and makes the next one from a change, touching only what the change is about. */
+export class ConfigStore {
+  readonly #metrics: Metrics
+  readonly #endpoints: Map<string, Endpoint> = new Map()
+  readonly #endpointsOf: Map<number, Map<string, Endpoint>> = new Map()
+  #resources: Resources = emptyResources()
+  current: Config
+  /** True after the first configuration. */
+  received = false
+
+  constructor(metrics: Metrics) {
+    this.#metrics = metrics
+    this.current = {
+      byId: new Map(),
+      byName: new Map(),
+      clients: new ClientDirectory(this.#resources, metrics),
+      traceSampleRatio: 0,
+      accessLog: false,
+    }
+  }
+
+  get resources(): Resources {
+    return this.#resources
+  }
+
+  get endpoints(): ReadonlyMap<string, Endpoint> {
+    return this.#endpoints
+  }
+
+  /** Compiles first and swaps last: on a throw, what was in force stays in force. */
+  update(resources: Resources, changes: Changes): void {
+    const tables = this.#compileTables(resources, changes)
+    const touched = this.#updateEndpoints(resources, changes)
+    const byName = new Map(this.current.byName)
+    for (const name of touched) {
+      const message = resources.servicePort.get(name)
+      if (message === undefined) byName.delete(name)
+      else byName.set(name, this.#service(name, message, tables.get(name), resources))
+    }
+    const byId = new Map<number, Service>()
+    for (const service of byName.values()) byId.set(service.id, service)
+    const settings = resources.settings.get('mesh')
+    const clientsChanged = changes.has('identity') || changes.has('workload')
+    this.#resources = resources
+    this.current = {
+      byId,
+      byName,
+      clients: clientsChanged ? new ClientDirectory(resources, this.#metrics) : this.current.clients,
+      traceSampleRatio: settings?.traceSampleRatio ?? 0,
+      accessLog: settings?.accessLog ?? false,
+    }
+    this.received = true
+    if (changes.has('endpoint')) this.#prune()
+  }
+
+  #compileTables(resources: Resources, changes: Changes): Map<string, Table> {
+    const tables = new Map<string, Table>()
+    const names = new Set([...(changes.get('routeTable') ?? []), ...(changes.get('servicePort') ?? [])])
+    for (const name of names) {
+      const message = resources.routeTable.get(name)
+      const service = resources.servicePort.get(name)
+      if (message !== undefined) tables.set(name, compileTable(name, message))
+      else if (service !== undefined) tables.set(name, implicitTable(name, service.id))
+    }
+    return tables
+  }
+
+  /** Names of the services that the change touches. */
+  #updateEndpoints(resources: Resources, changes: Changes): Set<string> {
+    const touched = new Set([...(changes.get('servicePort') ?? []), ...(changes.get('routeTable') ?? [])])
+    for (const name of changes.get('endpoint') ?? []) {
+      const serviceName = name.slice(0, name.lastIndexOf('|'))
+      touched.add(serviceName)
+      const message = resources.endpoint.get(name)
+      const known = this.#endpoints.get(name)
+      if (message === undefined) {
+        this.#endpoints.delete(name)
+        if (known !== undefined) this.#endpointsOf.get(known.serviceId)?.delete(name)
+        continue
+      }
+      const labels = this.#destination(serviceName, message)
+      if (known !== undefined) {
+        known.update(message, labels)
+        continue
+      }
+      const endpoint = new Endpoint(name, message, labels)
+      this.#endpoints.set(name, endpoint)
+      const siblings = this.#endpointsOf.get(message.serviceId) ?? new Map<string, Endpoint>()
+      this.#endpointsOf.set(message.serviceId, siblings.set(name, endpoint))
+    }
+    return touched
+  }
+
+  #service(name: string, message: ServicePort, table: Table | undefined, resources: Resources): Service {
+    const known = this.current.byName.get(name)
+    const inForce = table ?? known?.table ?? implicitTable(name, message.id)
+    const budget = known?.budget ?? new RetryBudget(inForce.budget)
+    budget.update(inForce.budget)
+    const endpoints = this.#endpointsOf.get(message.id)?.values() ?? []
+    return {
+      name,
+      id: message.id,
+      port: message.port,
+      protocol: message.l7Protocol,
+      table: inForce,
+      ready: [...endpoints].filter((endpoint) => endpoint.ready && resources.endpoint.has(endpoint.name)),
+      budget,
+      destination: this.#destination(name, undefined),
+    }
+  }
+
+  #destination(
+    serviceName: string,
+    endpoint: { workload: string; namespace: string; serviceAccount: string; app: string; version: string } | undefined,
+  ): DestinationLabels {
+    const [namespace = '', rest = ''] = serviceName.split('/')
+    const service = rest.split(':')[0] ?? ''
+    return this.#metrics.destination({
+      service: `${service}.${namespace}.svc.cluster.local`,
+      serviceName: orUnknown(service),
+      serviceNamespace: orUnknown(namespace),
+      workload: orUnknown(endpoint?.workload),
+      namespace: orUnknown(endpoint?.namespace),
+      principal: endpoint === undefined ? 'unknown' : principal(endpoint.namespace, endpoint.serviceAccount),
+      app: orUnknown(endpoint?.app),
+      version: orUnknown(endpoint?.version),
+    })
+  }
+
+  #prune(): void {
+    const used = new Set<DestinationLabels>()
+    for (const endpoint of this.#endpoints.values()) used.add(endpoint.destination)
+    for (const service of this.current.byName.values()) used.add(service.destination)
+    this.#metrics.prune(used)
+  }
+}
+
+/** True when the declared protocol is framed as HTTP/2. */
+export function isHttp2(protocol: L7Protocol): boolean {
+  return protocol === L7Protocol.HTTP2 || protocol === L7Protocol.GRPC
+}

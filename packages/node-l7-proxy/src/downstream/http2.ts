@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0
+// HTTP/2 cleartext with prior knowledge (and so gRPC) from clients, on node:http2 fed with accepted sockets.
+import {
+  constants,
+  createServer,
+  type Http2Server as NodeHttp2Server,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from 'node:http2'
+import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { RequestBody } from '../body.ts'
+import type { Connection, Message, Responder } from '../exchange.ts'
+import { toTrailers } from '../grpc/trailers.ts'
+import { fromRaw, type Headers } from '../headers.ts'
+import type { Metrics } from '../metrics/metrics.ts'
+import type { Options } from '../options.ts'
+import type { Pipeline } from '../pipeline.ts'
+
+const connectionWindowBytes = 1_048_576
+const streamWindowBytes = 262_144
+
+export class Http2Server {
+  readonly #server: NodeHttp2Server
+  readonly #pipeline: Pipeline
+  readonly #options: Options
+  readonly #metrics: Metrics
+  readonly #sessions: Map<ServerHttp2Session, Connection> = new Map()
+  /** Whose session the next 'session' event is: node makes it while 'connection' is emitted. */
+  #accepting: Connection | undefined
+
+  constructor(pipeline: Pipeline, options: Options, metrics: Metrics) {
+    this.#pipeline = pipeline
+    this.#options = options
+    this.#metrics = metrics
+    this.#server = createServer({
+      maxHeaderListPairs: 256,
+      maxSessionInvalidFrames: 100,
+      settings: {
+        maxConcurrentStreams: options.streams,
+        maxHeaderListSize: options.headerBytes,
+        initialWindowSize: streamWindowBytes,
+        enableConnectProtocol: false,
+      },
+    })
+    this.#listen(this.#server)
+  }
+
+  accept(socket: Socket, connection: Connection): void {
+    this.#accepting = connection
+    this.#server.emit('connection', socket)
+    this.#accepting = undefined
+  }
+
+  /** GOAWAY to everyone; sessions end when their streams have. */
+  drain(): void {
+    for (const session of this.#sessions.keys()) closeSoon(session)
+  }
+
+  close(): void {
+    for (const session of this.#sessions.keys()) {
+      setImmediate(() => {
+        session.destroy()
+      })
+    }
+  }
+
+  #listen(server: NodeHttp2Server): void {
+    server.on('session', (session) => {
+      this.#onSession(session)
+    })
+    server.on('sessionError', () => {
+      this.#metrics.counters.protocolErrors++
+    })
+    server.on('stream', (stream, _headers, flags, raw: string[]) => {
+      this.#onStream(stream, flags, raw)
+    })
+  }
+
+  #onSession(session: ServerHttp2Session): void {
+    const connection = this.#accepting
+    if (connection === undefined) {
+      setImmediate(() => {
+        session.destroy()
+      })
+      return
+    }
+    this.#sessions.set(session, connection)
+    session.setLocalWindowSize(connectionWindowBytes)
+    session.setTimeout(this.#options.idleTimeoutMs, () => {
+      closeSoon(session)
+    })
+    session.on('close', () => {
+      this.#sessions.delete(session)
+    })
+    session.on('error', ignore) // counted as sessionError, and 'close' follows
+  }
+
+  #onStream(stream: ServerHttp2Stream, flags: number, raw: string[]): void {
+    stream.on('error', ignore)
+    const { session } = stream
+    const connection = session === undefined ? undefined : this.#sessions.get(session as ServerHttp2Session)
+    const message = readMessage(stream, raw, (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0, this.#options.replayBytes)
+    if (connection === undefined || message === undefined || session === undefined) {
+      this.#metrics.counters.protocolErrors++
+      setImmediate(() => {
+        stream.close(constants.NGHTTP2_PROTOCOL_ERROR)
+      })
+      return
+    }
+    this.#pipeline.serve(connection, message, new Http2Responder(stream, session as ServerHttp2Session))
+  }
+}
+
+function readMessage(stream: ServerHttp2Stream, raw: string[], ended: boolean, replayBytes: number): Message | undefined {
+  const headers: Headers = []
+  let method: string | undefined
+  let path: string | undefined
+  let authority: string | undefined
+  let length: number | undefined
+  let cookieAt = -1
+  let expectContinue = false
+  for (let i = 0; i < raw.length; i += 2) {
+    const name = raw[i] ?? ''
+    const value = raw[i + 1] ?? ''
+    if (name === ':method') method = value
+    else if (name === ':path') path = value
+    else if (name === ':authority') authority = value
+    else if (name === 'host') authority ??= value
+    else if (name === 'expect') expectContinue = value.toLowerCase() === '100-continue'
+    else if (name === 'cookie' && cookieAt >= 0) {
+      // Crumbs become one field: HTTP/1.1 has no other form (RFC 9113 8.2.3).
+      headers[cookieAt] = `${headers[cookieAt]}; ${value}`
+    } else if (!name.startsWith(':')) {
+      if (name === 'cookie') cookieAt = headers.length + 1
+      else if (name === 'content-length') length = Number(value)
+      headers.push(name, value)
+    }
+  }
+  if (method === undefined || (path === undefined && method !== 'CONNECT')) return undefined
+  let trailers: Headers | undefined
+  if (!ended) {
+    stream.on('trailers', (_headers, _flags, rawTrailers: string[]) => {
+      trailers = fromRaw(rawTrailers)
+    })
+  }
+  return {
+    method,
+    path: path ?? '',
+    authority: authority ?? '',
+    headers,
+    body: ended ? undefined : new RequestBody(stream, length, replayBytes, () => trailers),
+    upgrade: undefined,
+    expectContinue,
+  }
+}
+
+class Http2Responder implements Responder {
+  readonly #stream: ServerHttp2Stream
+  readonly #session: ServerHttp2Session
+  #trailers: Headers | undefined
+  #continued = false
+  onDrain: (() => void) | undefined
+  onGone: (() => void) | undefined
+
+  constructor(stream: ServerHttp2Stream, session: ServerHttp2Session) {
+    this.#stream = stream
+    this.#session = session
+    stream.on('close', () => {
+      if (!stream.writableFinished || stream.rstCode !== constants.NGHTTP2_NO_ERROR) this.onGone?.()
+    })
+  }
+
+  informational(status: number, headers: Headers): void {
+    const stream = this.#stream
+    if (stream.headersSent || stream.destroyed || (status === 100 && this.#continued)) return
+    if (status === 100) this.#continued = true
+    stream.additionalHeaders({ ':status': status, ...toTrailers(headers) })
+  }
+
+  head(status: number, headers: Headers, ended: boolean, close: boolean): void {
+    const stream = this.#stream
+    if (stream.destroyed || stream.closed) return
+    stream.respond([':status', String(status), ...headers], { endStream: ended, waitForTrailers: !ended })
+    if (!ended) {
+      stream.on('wantTrailers', () => {
+        if (!stream.destroyed) stream.sendTrailers(toTrailers(this.#trailers))
+      })
+    }
+    if (close) closeSoon(this.#session)
+  }
+
+  write(chunk: Buffer): boolean {
+    const stream = this.#stream
+    if (stream.destroyed || stream.write(chunk)) return true
+    stream.once('drain', () => {
+      const resume = this.onDrain
+      this.onDrain = undefined
+      resume?.()
+    })
+    return false
+  }
+
+  end(trailers: Headers | undefined): void {
+    this.#trailers = trailers
+    this.#stream.end()
+  }
+
+  abort(): void {
+    const stream = this.#stream
+    setImmediate(() => {
+      if (!stream.destroyed) stream.close(constants.NGHTTP2_INTERNAL_ERROR)
+    })
+  }
+
+  tunnel(_headers: Headers, upstream: Duplex, _head: Buffer, over: (sent: number) => void): void {
+    // Not reached: Upgrade does not exist in HTTP/2, and extended CONNECT is not offered.
+    upstream.destroy()
+    this.abort()
+    over(0)
+  }
+}
+
+/** Deferred: node aborts when a session ends inside one of its own callbacks (reliability.md 0.1). */
+function closeSoon(session: ServerHttp2Session): void {
+  setImmediate(() => {
+    if (!session.closed && !session.destroyed) session.close()
+  })
+}
+
+function ignore(): void {
+  /* 'close' follows and says what matters */
+}

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+// accept → origin → codec. Nothing is read from a connection before the kernel has said where it was headed, and the codec
+// follows from the declared service alone: there is no sniffing.
+import { createServer, type Server, type Socket } from 'node:net'
+import { L7Protocol } from '@pillion/contract'
+import { type ConfigStore, isHttp2, type Service } from '../config/config.ts'
+import type { Datapath } from '../datapath.ts'
+import type { Metrics } from '../metrics/metrics.ts'
+import type { Options } from '../options.ts'
+import type { Origin } from '../origin.ts'
+import type { Http1Server } from './http1.ts'
+import type { Http2Server } from './http2.ts'
+
+/** A connection whose service is not known yet: the kernel may be told of it a moment before we are. */
+type Held = { readonly socket: Socket; readonly origin: Origin; readonly timer: NodeJS.Timeout }
+
+export class Listener {
+  readonly #datapath: Datapath
+  readonly #config: ConfigStore
+  readonly #metrics: Metrics
+  readonly #options: Options
+  readonly #http1: Http1Server
+  readonly #http2: Http2Server
+  readonly #servers: Server[] = []
+  readonly #held: Set<Held> = new Set()
+
+  constructor(
+    datapath: Datapath,
+    config: ConfigStore,
+    metrics: Metrics,
+    options: Options,
+    http1: Http1Server,
+    http2: Http2Server,
+  ) {
+    this.#datapath = datapath
+    this.#config = config
+    this.#metrics = metrics
+    this.#options = options
+    this.#http1 = http1
+    this.#http2 = http2
+  }
+
+  /** Accepts from descriptors that listen already. Resolves when all of them are served. */
+  async listen(fds: readonly number[]): Promise<void> {
+    await Promise.all(
+      fds.map((fd) => {
+        const { promise, resolve, reject } = Promise.withResolvers<undefined>()
+        const server = createServer({ pauseOnConnect: true, noDelay: true, allowHalfOpen: true }, (socket) => {
+          this.#accept(socket)
+        })
+        server.once('error', reject)
+        server.listen({ fd, exclusive: true }, () => {
+          resolve(undefined)
+        })
+        this.#servers.push(server)
+        return promise
+      }),
+    )
+  }
+
+  /** No new connections. */
+  stop(): void {
+    for (const server of this.#servers) server.close()
+    for (const held of this.#held) this.#drop(held)
+  }
+
+  /** Connections that waited for their service; call after every change of configuration. */
+  release(): void {
+    for (const held of this.#held) {
+      const service = this.#serviceOf(held.origin)
+      if (service === undefined) continue
+      clearTimeout(held.timer)
+      this.#held.delete(held)
+      this.#start(held.socket, held.origin, service)
+    }
+    this.#metrics.gauges.heldConnections = this.#held.size
+  }
+
+  #accept(socket: Socket): void {
+    const { counters, gauges } = this.#metrics
+    socket.on('error', ignore)
+    const origin = this.#datapath.origin(socket)
+    if (origin === undefined) {
+      // Nobody's redirect: serving it would make the proxy an open relay.
+      counters.noOriginConnections++
+      socket.destroy()
+      return
+    }
+    if (gauges.activeConnections >= this.#options.connections) {
+      counters.connectionLimit++
+      socket.destroy()
+      return
+    }
+    gauges.activeConnections++
+    socket.once('close', () => {
+      gauges.activeConnections--
+    })
+    const service = this.#serviceOf(origin)
+    if (service === undefined) this.#hold(socket, origin)
+    else this.#start(socket, origin, service)
+  }
+
+  #serviceOf(origin: Origin): Service | undefined {
+    const service = this.#config.current.byId.get(origin.service)
+    return service === undefined || service.protocol === L7Protocol.UNSPECIFIED ? undefined : service
+  }
+
+  #start(socket: Socket, origin: Origin, service: Service): void {
+    const http2 = isHttp2(service.protocol)
+    const client = this.#config.current.clients.of(origin)
+    const connection = { origin, client, service, http2 }
+    if (http2) this.#http2.accept(socket, connection)
+    else this.#http1.accept(socket, connection)
+    socket.resume()
+  }
+
+  #hold(socket: Socket, origin: Origin): void {
+    if (this.#held.size >= this.#options.heldConnections) {
+      this.#metrics.counters.heldLimit++
+      socket.destroy()
+      return
+    }
+    const timer = setTimeout(() => {
+      this.#metrics.counters.unknownServiceConnections++
+      this.#drop(held)
+    }, this.#options.heldMs)
+    const held: Held = { socket, origin, timer }
+    this.#held.add(held)
+    socket.once('close', () => {
+      this.#drop(held)
+    })
+    this.#metrics.gauges.heldConnections = this.#held.size
+  }
+
+  #drop(held: Held): void {
+    if (!this.#held.delete(held)) return
+    clearTimeout(held.timer)
+    held.socket.destroy()
+    this.#metrics.gauges.heldConnections = this.#held.size
+  }
+}
+
+/** 'close' follows every error. */
+function ignore(): void {
+  /* nothing to do */
+}

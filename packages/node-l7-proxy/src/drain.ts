@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// Going away without losing a request (design 6.4): tell the kernel, go on accepting while it still sends, then let every
+// connection end with its current request.
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Http1Server } from './downstream/http1.ts'
+import type { Http2Server } from './downstream/http2.ts'
+import type { Listener } from './downstream/listener.ts'
+import type { Metrics } from './metrics/metrics.ts'
+
+/** How long the kernel may still redirect to us after it was told: connects that are under way. */
+const settleMs = 200
+/** How long an idle connection has to send a request and be told Connection: close, before it is closed under its client. */
+const idleGraceMs = 1000
+const pollMs = 20
+
+/** Resolves when nothing is in flight any more, or at the deadline with the number of requests that were cut off. */
+export async function drain(
+  listener: Listener,
+  http1: Http1Server,
+  http2: Http2Server,
+  metrics: Metrics,
+  timeoutMs: number,
+): Promise<number> {
+  const started = performance.now()
+  const left = (): number => timeoutMs - (performance.now() - started)
+  await sleep(Math.min(settleMs, timeoutMs))
+  listener.stop()
+  http2.drain()
+  while (metrics.gauges.activeConnections > 0 && performance.now() - started < settleMs + idleGraceMs && left() > 0) {
+    await sleep(pollMs)
+  }
+  http1.drain()
+  while (metrics.gauges.activeRequests > 0 && left() > 0) await sleep(pollMs)
+  // The last bytes of the last answers are still on their way through the sockets.
+  http1.drain()
+  while (metrics.gauges.activeConnections > 0 && left() > 0 && performance.now() - started < settleMs + 2 * idleGraceMs) {
+    await sleep(pollMs)
+  }
+  return metrics.gauges.activeRequests
+}

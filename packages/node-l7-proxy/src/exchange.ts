@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+// One request and its answer, as both codecs see it and as it goes down the pipeline.
+import type { Duplex } from 'node:stream'
+import type { Attempt } from './attempt.ts'
+import type { RequestBody } from './body.ts'
+import type { Endpoint } from './cluster/endpoint.ts'
+import type { Client } from './config/clients.ts'
+import type { Service } from './config/config.ts'
+import type { TraceContext } from './filter/trace.ts'
+import type { Headers } from './headers.ts'
+import type { DestinationLabels } from './metrics/labels.ts'
+import type { Origin } from './origin.ts'
+import type { Rule } from './route/table.ts'
+
+/** An accepted connection: whose it is and what it asked for. */
+export type Connection = {
+  readonly origin: Origin
+  readonly client: Client
+  /** As it was when the connection was accepted; requests look for the newest. */
+  readonly service: Service
+  /** Framing of this connection, for its whole life. */
+  readonly http2: boolean
+}
+
+/** A request as it came, headers in lower case and without Host and pseudo fields. */
+export type Message = {
+  readonly method: string
+  /** Path and query. Rewrites change it. */
+  path: string
+  authority: string
+  readonly headers: Headers
+  readonly body: RequestBody | undefined
+  readonly upgrade: string | undefined
+  readonly expectContinue: boolean
+}
+
+/** The downstream side of an exchange. */
+export type Responder = {
+  /** 1xx; 100 at most once. */
+  informational(status: number, headers: Headers): void
+  /** `close`: the connection should not be used again. */
+  head(status: number, headers: Headers, ended: boolean, close: boolean): void
+  /** False: wait for onDrain. */
+  write(chunk: Buffer): boolean
+  end(trailers: Headers | undefined): void
+  /** Cuts the answer off, so that the client sees that it is not complete. */
+  abort(): void
+  /** 101: the connection becomes a tunnel; `over` is called when it has ended. */
+  tunnel(headers: Headers, upstream: Duplex, head: Buffer, over: (sent: number) => void): void
+  onDrain: (() => void) | undefined
+  /** The client went away before the end. */
+  onGone: (() => void) | undefined
+}
+
+/** What an exchange turned out to be, for telemetry. */
+export type Verdict = { readonly status: number; readonly flag: string; readonly detail: string }
+
+/** State of a request on its way. The pipeline owns it. */
+export class Exchange {
+  readonly connection: Connection
+  readonly message: Message
+  readonly responder: Responder
+  readonly service: Service
+  readonly grpc: boolean
+  readonly startedMs: number = performance.now()
+  trace: TraceContext | undefined
+  rule: Rule | undefined
+  /** Where the rule sends it; refreshed before every attempt. */
+  target: Service | undefined
+  responseEdits: NonNullable<Rule['filters']['responseHeaders']>[] = []
+  attempt: Attempt | undefined
+  attempts = 0
+  tried: Endpoint[] = []
+  requestTimer: NodeJS.Timeout | undefined
+  retryTimer: NodeJS.Timeout | undefined
+  /** Absolute, performance.now() based; 0: none. */
+  deadlineMs = 0
+  headSent = false
+  done = false
+  status = 0
+  grpcStatus: number | undefined
+  responseBytes = 0
+  destination: DestinationLabels
+
+  constructor(connection: Connection, message: Message, responder: Responder, service: Service, grpc: boolean) {
+    this.connection = connection
+    this.message = message
+    this.responder = responder
+    this.service = service
+    this.grpc = grpc
+    this.destination = service.destination
+  }
+}

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every metric of the proxy, declared in one place: Istio's names and labels exactly (Kiali and the stock Grafana boards
+// work unchanged), and our own with the prefix pillion_.
+import { Registry } from 'prom-client'
+import { DestinationLabels, type SourceLabels } from './labels.ts'
+import { durationBucketsMs, type Histogram, Series, sizeBucketsBytes } from './series.ts'
+
+/** Counters and gauges without a label, read and written as plain fields. */
+export const counterDocs = {
+  noOriginConnections: ['pillion_no_origin_connections_total', 'connections closed because the kernel did not redirect them'],
+  unknownServiceConnections: ['pillion_unknown_service_connections_total', 'connections closed because their service never came'],
+  connectionLimit: ['pillion_connection_limit_total', 'connections closed because of --max-connections'],
+  heldLimit: ['pillion_held_limit_total', 'connections closed because of --max-held'],
+  protocolErrors: ['pillion_protocol_errors_total', 'messages that are not valid in the declared protocol, downstream'],
+  upstreamProtocolErrors: ['pillion_upstream_protocol_errors_total', 'answers that are not valid in the declared protocol'],
+  retries: ['pillion_retries_total', 'attempts after the first'],
+  budgetExhausted: ['pillion_retry_budget_exhausted_total', 'retries refused by the budget of a service'],
+  replayOverflow: ['pillion_replay_overflow_total', 'requests not retried because their body was longer than --replay-bytes'],
+  pendingOverflow: ['pillion_pending_overflow_total', 'requests refused because of --max-pending'],
+  connectFailures: ['pillion_upstream_connect_failures_total', 'upstream connections that could not be made'],
+  policyDenied: ['pillion_policy_denied_total', 'upstream connections that policy refused'],
+  configRefused: ['pillion_config_refused_total', 'configurations that could not be compiled'],
+  exceptions: ['pillion_exceptions_total', 'errors that no code expected'],
+} as const
+
+export const gaugeDocs = {
+  activeRequests: ['pillion_active_requests', 'requests in flight'],
+  activeConnections: ['pillion_active_connections', 'downstream connections'],
+  heldConnections: ['pillion_held_connections', 'connections that wait for their configuration'],
+  upstreamPools: ['pillion_upstream_pools', 'pools of upstream connections'],
+} as const
+
+type CounterName = keyof typeof counterDocs
+type GaugeName = keyof typeof gaugeDocs
+
+/** What istio_* needs of a finished request. */
+export type Observation = {
+  readonly source: SourceLabels
+  readonly destination: DestinationLabels
+  readonly status: number
+  /** undefined: not a gRPC call. */
+  readonly grpcStatus: number | undefined
+  readonly flag: string
+  readonly durationMs: number
+  readonly requestBytes: number
+  readonly responseBytes: number
+}
+
+const flags = ['-', 'NR', 'NC', 'UH', 'UF', 'UC', 'UPE', 'UO', 'URX', 'UT', 'UAEX', 'DPE', 'DC', 'UR']
+
+export class Metrics {
+  readonly counters: Record<CounterName, number> = zeros(counterDocs)
+  readonly gauges: Record<GaugeName, number> = zeros(gaugeDocs)
+  readonly #destinations: Map<string, DestinationLabels> = new Map()
+  readonly #sources: Map<string, SourceLabels> = new Map()
+  readonly registry: Registry = new Registry()
+
+  constructor() {
+    this.#register('istio_requests_total', 'requests by source, destination and outcome', 'counter', (series) => [
+      { labels: series.labels, value: series.duration.count },
+    ])
+    this.#histogram('istio_request_duration_milliseconds', 'from the head of the request to the end of the response', durationBucketsMs, (s) => s.duration)
+    this.#histogram('istio_request_bytes', 'bytes of request bodies', sizeBucketsBytes, (s) => s.requestBytes)
+    this.#histogram('istio_response_bytes', 'bytes of response bodies', sizeBucketsBytes, (s) => s.responseBytes)
+    for (const [key, [name, help]] of Object.entries(counterDocs)) {
+      this.#plain(name, help, 'counter', () => this.counters[key as CounterName])
+    }
+    for (const [key, [name, help]] of Object.entries(gaugeDocs)) {
+      this.#plain(name, help, 'gauge', () => this.gauges[key as GaugeName])
+    }
+    this.#plain('pillion_memory_bytes', 'resident memory of the workers', 'gauge', () => process.memoryUsage.rss())
+  }
+
+  /** The one object for these labels. */
+  destination(fields: Omit<DestinationLabels, 'series'>): DestinationLabels {
+    const key = Object.values(fields).join('\0')
+    let labels = this.#destinations.get(key)
+    if (labels === undefined) {
+      labels = new DestinationLabels(fields)
+      this.#destinations.set(key, labels)
+    }
+    return labels
+  }
+
+  /** The one object for these labels: pods of one workload share their series. */
+  source(labels: SourceLabels): SourceLabels {
+    const key = Object.values(labels).join('\0')
+    const known = this.#sources.get(key)
+    if (known !== undefined) return known
+    this.#sources.set(key, labels)
+    return labels
+  }
+
+  /** Forgets destinations that nothing of `inUse` refers to: series of deleted workloads end. */
+  prune(inUse: ReadonlySet<DestinationLabels>): void {
+    for (const [key, labels] of this.#destinations) {
+      if (!inUse.has(labels)) this.#destinations.delete(key)
+    }
+  }
+
+  /** Counts a finished request. Hot path: two map look-ups, no string. */
+  observe(seen: Observation): void {
+    const { destination, source } = seen
+    let bySource = destination.series.get(source)
+    if (bySource === undefined) destination.series.set(source, (bySource = new Map()))
+    const outcome = (seen.status * 32 + flags.indexOf(seen.flag) + 1) * 32 + (seen.grpcStatus ?? -1) + 1
+    let series = bySource.get(outcome)
+    if (series === undefined) bySource.set(outcome, (series = new Series(labelsOf(seen))))
+    series.duration.observe(seen.durationMs)
+    series.requestBytes.observe(seen.requestBytes)
+    series.responseBytes.observe(seen.responseBytes)
+  }
+
+  *#series(): Generator<Series> {
+    for (const destination of this.#destinations.values()) {
+      for (const outcomes of destination.series.values()) yield* outcomes.values()
+    }
+  }
+
+  #plain(name: string, help: string, type: 'counter' | 'gauge', read: () => number): void {
+    this.#add(name, help, type, () => [{ labels: {}, value: read() }])
+  }
+
+  #register(name: string, help: string, type: string, values: (series: Series) => Sample[]): void {
+    this.#add(name, help, type, () => [...this.#series()].flatMap(values))
+  }
+
+  #histogram(name: string, help: string, bounds: readonly number[], pick: (series: Series) => Histogram): void {
+    this.#register(name, help, 'histogram', (series) => histogramSamples(name, bounds, pick(series), series.labels))
+  }
+
+  /** prom-client's interface of a metric is what its registry calls: name and get(). */
+  #add(name: string, help: string, type: string, values: () => Sample[]): void {
+    const metric = {
+      name,
+      help,
+      get: () => ({ name, help, type, values: values(), aggregator: 'sum' }),
+    }
+    this.registry.registerMetric(metric as unknown as Parameters<Registry['registerMetric']>[0])
+  }
+}
+
+type Sample = { labels: Readonly<Record<string, string | number>>; value: number; metricName?: string }
+
+function histogramSamples(
+  name: string,
+  bounds: readonly number[],
+  histogram: Histogram,
+  labels: Readonly<Record<string, string>>,
+): Sample[] {
+  let cumulative = 0
+  const samples: Sample[] = bounds.map((bound, i) => {
+    cumulative += histogram.counts[i] ?? 0
+    return { metricName: `${name}_bucket`, labels: { ...labels, le: bound }, value: cumulative }
+  })
+  samples.push(
+    { metricName: `${name}_bucket`, labels: { ...labels, le: '+Inf' }, value: histogram.count },
+    { metricName: `${name}_sum`, labels, value: histogram.sum },
+    { metricName: `${name}_count`, labels, value: histogram.count },
+  )
+  return samples
+}
+
+function labelsOf({ source, destination, status, flag, grpcStatus }: Observation): Record<string, string> {
+  return {
+    reporter: 'source',
+    source_workload: source.workload,
+    source_workload_namespace: source.namespace,
+    source_principal: source.principal,
+    source_app: source.app,
+    source_version: source.version,
+    source_cluster: 'unknown',
+    source_canonical_service: source.app,
+    source_canonical_revision: source.version,
+    destination_workload: destination.workload,
+    destination_workload_namespace: destination.namespace,
+    destination_principal: destination.principal,
+    destination_app: destination.app,
+    destination_version: destination.version,
+    destination_cluster: 'unknown',
+    destination_canonical_service: destination.app,
+    destination_canonical_revision: destination.version,
+    destination_service: destination.service,
+    destination_service_name: destination.serviceName,
+    destination_service_namespace: destination.serviceNamespace,
+    request_protocol: grpcStatus === undefined ? 'http' : 'grpc',
+    response_code: String(status),
+    grpc_response_status: grpcStatus === undefined ? '' : String(grpcStatus),
+    response_flags: flag,
+    connection_security_policy: 'none',
+  }
+}
+
+function zeros<K extends string>(docs: Readonly<Record<K, unknown>>): Record<K, number> {
+  return Object.fromEntries(Object.keys(docs).map((key) => [key, 0])) as Record<K, number>
+}

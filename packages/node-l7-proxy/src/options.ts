@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every option and limit of the proxy, in one table; parsing is a loop over it.
+
+type Kind = 'text' | 'count' | 'ms' | 'bytes' | 'flag'
+
+type Option<T> = {
+  readonly flag: string
+  readonly env: string
+  readonly kind: Kind
+  /** undefined: required. */
+  readonly default: T | undefined
+  readonly doc: string
+}
+
+const table = {
+  node: text('node', undefined, 'name of this node'),
+  operator: text('operator', undefined, 'address of the operator, "unix:PATH" or "host:port"'),
+  listen: text('listen', undefined, 'addresses to listen on, IPv4 and IPv6, comma separated'),
+  port: number('port', 'count', 15001, 'port to listen on'),
+  adminSocket: text('admin-socket', undefined, 'UNIX socket of /healthz /readyz /metrics /debug/config'),
+  workers: number('workers', 'count', 1, 'processes that serve requests'),
+  reusePort: flag('reuse-port', 'listen beside another proxy (SO_REUSEPORT), for replacement'),
+  logLevel: text('log-level', 'info', 'fatal, error, warn, info, debug, trace or silent'),
+  drainTimeoutMs: number('drain-timeout', 'ms', 25_000, 'how long requests may run on after SIGTERM'),
+  heartbeatMs: number('heartbeat', 'ms', 100, 'interval of the dead-man switch'),
+  headerBytes: number('max-header-bytes', 'bytes', 65_536, 'largest header of a request or response'),
+  connections: number('max-connections', 'count', 20_000, 'downstream connections of a worker'),
+  streams: number('max-streams', 'count', 100, 'concurrent streams of a downstream HTTP/2 connection'),
+  headerTimeoutMs: number('header-timeout', 'ms', 10_000, 'how long the header of a request may take'),
+  idleTimeoutMs: number('idle-timeout', 'ms', 3_600_000, 'downstream connections without a request'),
+  upstreamIdleMs: number('upstream-idle', 'ms', 60_000, 'upstream connections without a request'),
+  connectTimeoutMs: number('connect-timeout', 'ms', 5_000, 'making an upstream connection'),
+  poolConnections: number('max-pool', 'count', 256, 'connections to one endpoint for one source identity'),
+  pending: number('max-pending', 'count', 1024, 'requests that wait for a connection to one endpoint'),
+  replayBytes: number('replay-bytes', 'bytes', 65_536, 'longest request body that can be sent again'),
+  heldConnections: number('max-held', 'count', 1024, 'connections that wait for the configuration of their service'),
+  heldMs: number('held-timeout', 'ms', 2_000, 'how long a connection waits for it'),
+} as const
+
+type Table = typeof table
+type Value<O> = O extends Option<infer T> ? T : never
+export type Options = { readonly [K in keyof Table]: Value<Table[K]> }
+
+/** The rows, for documentation: flag, env, default, doc. */
+export const optionTable: readonly Option<string | number | boolean>[] = Object.values(table)
+
+/** A command line that cannot be used; main exits with code 2. */
+export class OptionError extends Error {
+  override readonly name: string = 'OptionError'
+}
+
+/** Values from argv, then the environment, then the defaults. Throws an OptionError that names the flag. */
+export function parseOptions(
+  argv: readonly string[],
+  env: Readonly<Record<string, string | undefined>>,
+): Options {
+  const given = readArguments(argv)
+  const values: Record<string, string | number | boolean> = {}
+  for (const [key, option] of Object.entries(table) as [string, Option<string | number | boolean>][]) {
+    const raw = given.get(option.flag) ?? env[option.env]
+    if (raw === undefined && option.default === undefined) {
+      throw new OptionError(`--${option.flag} is missing: ${option.doc}`)
+    }
+    values[key] = raw === undefined ? (option.default ?? '') : convert(option, raw)
+  }
+  return values as unknown as Options
+}
+
+function readArguments(argv: readonly string[]): Map<string, string> {
+  const flags = new Map(optionTable.map((option) => [option.flag, option]))
+  const given = new Map<string, string>()
+  for (let i = 0; i < argv.length; i++) {
+    const [name = '', inline] = (argv[i] ?? '').split(/=(.*)/s, 2)
+    const option = name.startsWith('--') ? flags.get(name.slice(2)) : undefined
+    if (option === undefined) throw new OptionError(`unknown argument "${argv[i]}"`)
+    const value = inline ?? (option.kind === 'flag' ? 'true' : argv[++i])
+    if (value === undefined) throw new OptionError(`${name} needs a value`)
+    given.set(option.flag, value)
+  }
+  return given
+}
+
+function convert(option: Option<unknown>, raw: string): string | number | boolean {
+  if (option.kind === 'text') return raw
+  if (option.kind === 'flag') {
+    if (raw !== 'true' && raw !== 'false') throw new OptionError(`--${option.flag}: true or false, not "${raw}"`)
+    return raw === 'true'
+  }
+  const value = option.kind === 'ms' ? durationMs(raw) : /^\d+$/.test(raw) ? Number(raw) : Number.NaN
+  if (!Number.isSafeInteger(value)) {
+    throw new OptionError(`--${option.flag}: "${raw}" is not a ${option.kind === 'ms' ? 'duration (GEP-2257) or milliseconds' : 'whole number'}`)
+  }
+  return value
+}
+
+const unitMs = { h: 3_600_000, m: 60_000, s: 1000, ms: 1 }
+
+/** GEP-2257 ("1m30s") or plain milliseconds. */
+function durationMs(raw: string): number {
+  if (/^\d+$/.test(raw)) return Number(raw)
+  if (!/^(\d{1,5}(h|m|s|ms)){1,4}$/.test(raw)) return Number.NaN
+  let sum = 0
+  for (const [, digits, unit] of raw.matchAll(/(\d+)(ms|h|m|s)/g)) {
+    sum += Number(digits) * unitMs[unit as keyof typeof unitMs]
+  }
+  return sum
+}
+
+function text(flag: string, fallback: string | undefined, doc: string): Option<string> {
+  return { flag, env: envName(flag), kind: 'text', default: fallback, doc }
+}
+
+function number(flag: string, kind: Kind, fallback: number, doc: string): Option<number> {
+  return { flag, env: envName(flag), kind, default: fallback, doc }
+}
+
+function flag(name: string, doc: string): Option<boolean> {
+  return { flag: name, env: envName(name), kind: 'flag', default: false, doc }
+}
+
+function envName(flag: string): string {
+  return `PILLION_PROXY_${flag.toUpperCase().replaceAll('-', '_')}`
+}

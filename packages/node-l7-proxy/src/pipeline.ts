@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+// The request path. Before it: accept and origin (downstream/listener.ts), codec (downstream/http1.ts, http2.ts).
+// Read `serve` and `attempt` for the way there, `Answers` for the way back.
+import { randomUUID } from 'node:crypto'
+import { Attempt } from './attempt.ts'
+import { Answers, type Parts } from './answers.ts'
+import { leastRequest } from './cluster/p2c.ts'
+import { isHttp2 } from './config/config.ts'
+import { type Connection, Exchange, type Message, type Responder } from './exchange.ts'
+import { stripHopByHop, stripReserved } from './filter/hop-by-hop.ts'
+import { redirectLocation } from './filter/redirect.ts'
+import { applyRequestFilters } from './filter/request-filters.ts'
+import { requestBoundMs } from './filter/timeout.ts'
+import { injectTrace, randomHex, traceOf } from './filter/trace.ts'
+import { isGrpc } from './grpc/status.ts'
+import { formatGrpcTimeout } from './grpc/timeout-header.ts'
+import { getHeader, setHeader } from './headers.ts'
+import { matchRule, pickBackend } from './route/match.ts'
+import type { RedirectSpec, Rule } from './route/table.ts'
+
+export class Pipeline {
+  readonly #parts: Parts
+  readonly #answers: Answers
+
+  constructor(parts: Parts) {
+    this.#parts = parts
+    this.#answers = new Answers(parts, (exchange) => {
+      this.#attempt(exchange)
+    })
+  }
+
+  /** A request whose head is complete. Everything that is refused is refused through one table (errors.ts). */
+  serve(connection: Connection, message: Message, responder: Responder): void {
+    const { config, metrics } = this.#parts
+    const snapshot = config.current // one for the whole request
+    // A service that is gone or no longer declared still serves the connections that were made to it.
+    const service = snapshot.byId.get(connection.service.id) ?? connection.service
+    const exchange = new Exchange(connection, message, responder, service, isGrpc(message.headers))
+    metrics.gauges.activeRequests++
+    responder.onGone = () => {
+      this.#answers.gone(exchange)
+    }
+
+    // What is between neighbours stays here; what only the mesh may say is not taken from a client.
+    stripHopByHop(message.headers)
+    stripReserved(message.headers)
+    if (message.method === 'CONNECT') return this.#answers.refuse(exchange, 'METHOD_UNSUPPORTED')
+    if (getHeader(message.headers, 'x-request-id') === undefined) message.headers.push('x-request-id', randomUUID())
+    exchange.trace = traceOf(message.headers, snapshot.traceSampleRatio, Math.random())
+
+    // Counted before routing: the budget is of the service, over all routes (GEP-3388).
+    service.budget.request(exchange.startedMs)
+
+    const rule = matchRule(service.table, connection.client.namespace, message)
+    if (rule === undefined) return this.#answers.refuse(exchange, 'NO_ROUTE', `${message.method} ${message.path}`)
+    exchange.rule = rule
+    if (rule.filters.redirect !== undefined) return this.#redirect(exchange, rule, rule.filters.redirect)
+
+    const backend = pickBackend(rule, Math.random())
+    if (backend?.servicePort === undefined) return this.#answers.refuse(exchange, 'INVALID_BACKEND', rule.text)
+    if (backend.filters.redirect !== undefined) return this.#redirect(exchange, rule, backend.filters.redirect)
+
+    // The rule's filters see what the client sent, the backend's what the rule made of it.
+    for (const filters of [rule.filters, backend.filters]) {
+      applyRequestFilters(message, filters, rule.path)
+      if (filters.responseHeaders !== undefined) exchange.responseEdits.push(filters.responseHeaders)
+    }
+    exchange.target = snapshot.byName.get(backend.servicePort)
+
+    // From here on the client waits for endpoints: the bound over all tries (GEP-1742) starts.
+    const boundMs = requestBoundMs(rule.requestTimeoutMs, exchange.grpc, message.headers)
+    if (boundMs > 0) this.#answers.startDeadline(exchange, boundMs)
+    this.#attempt(exchange)
+  }
+
+  /** One try: balance, span, send. Called again by the retry filter. */
+  #attempt(exchange: Exchange): void {
+    const { config, pools } = this.#parts
+    const { message, rule, connection, trace } = exchange
+    const target = exchange.target && (config.current.byName.get(exchange.target.name) ?? exchange.target)
+    if (rule === undefined || trace === undefined || target === undefined) {
+      return this.#answers.refuse(exchange, 'NO_ENDPOINT', rule?.backends[0]?.servicePort)
+    }
+    const endpoint = leastRequest(target.ready, Math.random, exchange.tried)
+    if (endpoint === undefined) return this.#answers.refuse(exchange, 'NO_ENDPOINT', target.name)
+
+    // A backend that declares nothing is spoken to as the client spoke.
+    const http2 = target.protocol === 0 ? connection.http2 : isHttp2(target.protocol)
+    const upstream = pools.get(endpoint, connection.client.identity, http2)
+    if (pools.isFull(upstream)) return this.#answers.refuse(exchange, 'OVERFLOW', endpoint.name)
+
+    const spanId = randomHex(8)
+    injectTrace(message.headers, trace, spanId)
+    if (exchange.attempts++ > 0 && exchange.grpc) this.#announceRetry(exchange)
+    const attempt = new Attempt(exchange, endpoint, spanId, this.#answers, rule.retry.perTryTimeoutMs, rule.backendTimeoutMs)
+    exchange.attempt = attempt
+    exchange.tried.push(endpoint)
+    exchange.destination = endpoint.destination
+    attempt.start(upstream, http2 ? this.#continued(exchange) : message)
+  }
+
+  /** HTTP/2 endpoints are not asked for 100 (Continue): their flow control does what it is for. */
+  #continued(exchange: Exchange): Message {
+    const { message, responder } = exchange
+    if (!message.expectContinue) return message
+    responder.informational(100, [])
+    return { ...message, expectContinue: false }
+  }
+
+  /** gRFC A6: how often it was tried, and what is left of the deadline. */
+  #announceRetry({ message, attempts, deadlineMs }: Exchange): void {
+    setHeader(message.headers, 'grpc-previous-rpc-attempts', String(attempts - 1))
+    if (deadlineMs > 0) setHeader(message.headers, 'grpc-timeout', formatGrpcTimeout(deadlineMs - performance.now()))
+  }
+
+  #redirect(exchange: Exchange, rule: Rule, redirect: RedirectSpec): void {
+    const { message, connection } = exchange
+    const asked = { authority: message.authority, path: message.path, port: connection.origin.destinationPort }
+    this.#answers.answer(exchange, redirect.status, ['location', redirectLocation(redirect, asked, rule.path)], '')
+  }
+}

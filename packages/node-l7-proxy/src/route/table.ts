@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+// The compiled form of a RouteTable: what the request path reads. Immutable; a new configuration is a new table.
+import type { Headers } from '../headers.ts'
+
+/** What a rule is matched against. */
+export type RouteRequest = {
+  readonly method: string
+  /** Path and query, as sent. */
+  readonly path: string
+  readonly authority: string
+  readonly headers: Headers
+}
+
+/** set replaces, add appends to the list of values, remove deletes; names in lower case (HTTPHeaderFilter). */
+export type HeaderEdit = {
+  readonly set: readonly (readonly [name: string, value: string])[]
+  readonly add: readonly (readonly [name: string, value: string])[]
+  readonly remove: readonly string[]
+}
+
+export type PathEdit =
+  | { readonly kind: 'full'; readonly value: string }
+  | { readonly kind: 'prefix'; readonly value: string }
+
+export type RedirectSpec = {
+  readonly scheme: string | undefined
+  readonly hostname: string | undefined
+  readonly port: number | undefined
+  readonly path: PathEdit | undefined
+  readonly status: number
+}
+
+export type RewriteSpec = {
+  readonly hostname: string | undefined
+  readonly path: PathEdit | undefined
+}
+
+/** At most one of each kind, as Gateway API demands. */
+export type FilterSet = {
+  readonly requestHeaders: HeaderEdit | undefined
+  readonly responseHeaders: HeaderEdit | undefined
+  readonly redirect: RedirectSpec | undefined
+  readonly rewrite: RewriteSpec | undefined
+}
+
+export type PathMatch =
+  | { readonly kind: 'any' }
+  | { readonly kind: 'exact'; readonly value: string }
+  /** Without the trailing slash; '' is any path. */
+  | { readonly kind: 'prefix'; readonly value: string }
+
+export type NamedValue = { readonly name: string; readonly value: string }
+
+export type BackendRef = {
+  /** Name of the ServicePort; undefined: the reference is invalid, its share is answered with 500. */
+  readonly servicePort: string | undefined
+  readonly serviceId: number
+  /** Sum of the weights up to and with this one. */
+  readonly cumulativeWeight: number
+  readonly filters: FilterSet
+}
+
+/** GEP-1731. `attempts` are retries in addition to the first try. */
+export type RetryRule = {
+  readonly attempts: number
+  readonly codes: ReadonlySet<number>
+  readonly grpcCodes: ReadonlySet<number>
+  readonly backoffMs: number
+  /** 0: none. */
+  readonly perTryTimeoutMs: number
+  /** The route said so itself; false: the proxy's default, which repeats only what provably was not processed. */
+  readonly declared: boolean
+}
+
+export type Rule = {
+  readonly text: string
+  readonly routeKind: string
+  readonly routeNamespace: string
+  readonly routeName: string
+  readonly path: PathMatch
+  /** '': any. */
+  readonly method: string
+  readonly headers: readonly NamedValue[]
+  readonly query: readonly NamedValue[]
+  readonly filters: FilterSet
+  readonly backends: readonly BackendRef[]
+  readonly totalWeight: number
+  /** 0: none. */
+  readonly requestTimeoutMs: number
+  readonly backendTimeoutMs: number
+  readonly retry: RetryRule
+}
+
+/** GEP-3388. */
+export type BudgetRule = {
+  readonly percent: number
+  readonly intervalMs: number
+  readonly minRetries: number
+  readonly minIntervalMs: number
+}
+
+export type Table = {
+  readonly serviceId: number
+  /** Rules for everybody (producer routes), in order of precedence. */
+  readonly producer: readonly Rule[]
+  /** By namespace of the client: these replace the producer's (GEP-1294). */
+  readonly consumer: ReadonlyMap<string, readonly Rule[]>
+  readonly budget: BudgetRule
+}

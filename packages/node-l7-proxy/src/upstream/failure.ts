@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+import { errnoOf } from '../errors.ts'
+import type { UpstreamFailure } from './upstream.ts'
+
+/** An error of connect(2), or of what comes before it, whatever library reports it. */
+export class ConnectError extends Error {
+  readonly code: string
+  readonly syscall = 'connect'
+
+  constructor(code: string, message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.name = 'ConnectError'
+    this.code = code
+  }
+}
+
+const protocolCodes = new Set(['UND_ERR_HEADERS_OVERFLOW', 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH'])
+
+/** What an error of an upstream connection means. EPERM of connect is the kernel's verdict on the true source (design 4.2). */
+export function classify(error: unknown, endpoint: string): UpstreamFailure {
+  const code = errnoOf(error) ?? ''
+  const message = error instanceof Error ? error.message : String(error)
+  const detail = `${endpoint}: ${code === '' ? message : code}`
+  if ((error as { syscall?: unknown } | undefined)?.syscall === 'connect') {
+    return { kind: code === 'EPERM' ? 'denied' : 'connect', detail, cause: error }
+  }
+  if (code.startsWith('HPE_') || protocolCodes.has(code)) return { kind: 'protocol', detail, cause: error }
+  return { kind: 'reset', detail, cause: error }
+}

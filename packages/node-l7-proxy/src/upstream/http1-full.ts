@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+// HTTP/1.1 through node:http, for what undici's client has no way to say: request trailers, Expect: 100-continue, Upgrade.
+import { Agent, type ClientRequest, type IncomingMessage, request as httpRequest } from 'node:http'
+import type { Duplex } from 'node:stream'
+import type { RequestBody } from '../body.ts'
+import { fromRaw, type Headers } from '../headers.ts'
+import { connectUpstream } from './connector.ts'
+import { classify, ConnectError } from './failure.ts'
+import type { UpstreamSettings } from './pool.ts'
+import type { UpstreamCall, UpstreamEvents, UpstreamRequest } from './upstream.ts'
+
+/** Counts calls; the upstream that they belong to. */
+type Owner = { active: number }
+
+export class FullClient {
+  readonly #settings: UpstreamSettings
+  readonly #agent: Agent
+
+  constructor(settings: UpstreamSettings) {
+    this.#settings = settings
+    this.#agent = new Agent({
+      keepAlive: true,
+      maxSockets: settings.connections,
+      timeout: settings.idleMs,
+    })
+    this.#agent.createConnection = () => connectUpstream(settings.datapath, settings.target)
+  }
+
+  start(request: UpstreamRequest, events: UpstreamEvents, owner: Owner): UpstreamCall {
+    return new FullCall(this.#settings, this.#agent, request, events, owner)
+  }
+
+  close(): void {
+    this.#agent.destroy()
+  }
+}
+
+class FullCall implements UpstreamCall {
+  readonly #label: string
+  readonly #events: UpstreamEvents
+  readonly #owner: Owner
+  readonly #request: ClientRequest | undefined
+  readonly #body: RequestBody | undefined
+  #response: IncomingMessage | undefined
+  #sending = false
+  #over = false
+
+  constructor(
+    settings: UpstreamSettings,
+    agent: Agent,
+    request: UpstreamRequest,
+    events: UpstreamEvents,
+    owner: Owner,
+  ) {
+    this.#label = settings.label
+    this.#events = events
+    this.#owner = owner
+    this.#body = request.body
+    try {
+      this.#request = httpRequest({
+        agent,
+        host: settings.target.host,
+        port: settings.target.port,
+        method: request.method,
+        path: request.path,
+        headers: fullHeaders(request),
+        maxHeaderSize: settings.headerBytes,
+        setHost: false,
+      })
+    } catch (error) {
+      // createConnection failed at once; an event must not come before start() returned.
+      setImmediate(() => {
+        this.#fail(error)
+      })
+      return
+    }
+    this.#listen(this.#request)
+    if (!request.expectContinue) this.#send(this.#request)
+  }
+
+  pause(): void {
+    this.#response?.pause()
+  }
+
+  resume(): void {
+    this.#response?.resume()
+  }
+
+  cancel(): void {
+    if (this.#finish()) this.#request?.destroy()
+  }
+
+  #listen(request: ClientRequest): void {
+    request.on('information', (info) => {
+      if (this.#over || info.statusCode === 100) return
+      this.#events.onInformational(info.statusCode, fromRaw(info.rawHeaders))
+    })
+    request.on('continue', () => {
+      if (this.#over) return
+      this.#events.onInformational(100, [])
+      this.#send(request)
+    })
+    request.on('response', (response) => {
+      this.#onResponse(request, response)
+    })
+    request.on('upgrade', (response, socket: Duplex, head) => {
+      if (this.#finish()) this.#events.onTunnel(fromRaw(response.rawHeaders), socket, head)
+      else socket.destroy()
+    })
+    request.on('error', (error) => {
+      this.#fail(error)
+    })
+  }
+
+  #onResponse(request: ClientRequest, response: IncomingMessage): void {
+    if (this.#over) {
+      response.destroy()
+      return
+    }
+    this.#response = response
+    // A final answer instead of 100: the body will not be sent, so this connection cannot be used again.
+    if (!this.#sending) request.shouldKeepAlive = false
+    this.#events.onHead(response.statusCode ?? 502, fromRaw(response.rawHeaders), false)
+    response.on('data', (chunk: Buffer) => {
+      if (!this.#over) this.#events.onData(chunk)
+    })
+    response.on('end', () => {
+      if (!this.#finish()) return
+      const { rawTrailers } = response
+      this.#events.onEnd(rawTrailers.length === 0 ? undefined : fromRaw(rawTrailers))
+      if (!request.writableFinished && !this.#sending) request.destroy()
+    })
+    response.on('error', (error) => {
+      this.#fail(error)
+    })
+    response.on('close', () => {
+      this.#fail(new Error('closed'))
+    })
+  }
+
+  /** Streams the body; ends with trailers when there are any. */
+  #send(request: ClientRequest): void {
+    if (this.#sending) return
+    this.#sending = true
+    const body = this.#body
+    if (body === undefined) {
+      request.end()
+      return
+    }
+    const stream = body.open()
+    stream.on('data', (chunk: Buffer) => {
+      if (!request.write(chunk)) stream.pause()
+    })
+    stream.on('end', () => {
+      const { trailers } = body
+      if (trailers !== undefined && body.length === undefined) request.addTrailers(pairs(trailers))
+      request.end()
+    })
+    stream.on('error', (error) => {
+      request.destroy(error)
+    })
+    request.on('drain', () => {
+      stream.resume()
+    })
+    request.on('close', () => {
+      stream.destroy()
+    })
+  }
+
+  #fail(error: unknown): void {
+    if (!this.#finish()) return
+    this.#request?.destroy()
+    const cause = error instanceof ConnectError || error instanceof Error ? error : new Error(String(error))
+    this.#events.onFailure(classify(cause, this.#label))
+  }
+
+  #finish(): boolean {
+    if (this.#over) return false
+    this.#over = true
+    this.#owner.active--
+    return true
+  }
+}
+
+function fullHeaders(request: UpstreamRequest): Headers {
+  const headers: Headers = ['host', request.authority, ...request.headers]
+  if (request.expectContinue) headers.push('expect', '100-continue')
+  if (request.body !== undefined && request.body.length === undefined) {
+    headers.push('transfer-encoding', 'chunked')
+  }
+  if (request.upgrade !== undefined) headers.push('connection', 'Upgrade', 'upgrade', request.upgrade)
+  else headers.push('connection', 'keep-alive')
+  return headers
+}
+
+function pairs(headers: Headers): [string, string][] {
+  const list: [string, string][] = []
+  for (let i = 0; i < headers.length; i += 2) list.push([headers[i] ?? '', headers[i + 1] ?? ''])
+  return list
+}

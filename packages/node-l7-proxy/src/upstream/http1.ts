@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+// HTTP/1.1 to an endpoint. undici carries the many; what its client cannot do (trailers, Expect, Upgrade) goes through
+// node:http (http1-full.ts) over connections of its own.
+import { type Dispatcher, Pool } from 'undici'
+import { fromObject, type Headers } from '../headers.ts'
+import { connectUpstream } from './connector.ts'
+import { classify } from './failure.ts'
+import { FullClient } from './http1-full.ts'
+import type { UpstreamSettings } from './pool.ts'
+import type { Upstream, UpstreamCall, UpstreamEvents, UpstreamRequest } from './upstream.ts'
+
+export class Http1Upstream implements Upstream {
+  readonly #settings: UpstreamSettings
+  readonly #pool: Pool
+  #full: FullClient | undefined
+  active = 0
+  lastUsedMs = 0
+
+  constructor(settings: UpstreamSettings) {
+    this.#settings = settings
+    this.#pool = new Pool(`http://${settings.label}`, {
+      connections: settings.connections,
+      pipelining: 1,
+      keepAliveTimeout: settings.idleMs,
+      keepAliveMaxTimeout: settings.idleMs,
+      maxHeaderSize: settings.headerBytes,
+      // Timeouts are the route's (filter/timeout.ts), not the client's.
+      headersTimeout: 0,
+      bodyTimeout: 0,
+      allowH2: false,
+      connect: (_options, callback) => {
+        this.#connect(callback)
+      },
+    })
+  }
+
+  start(request: UpstreamRequest, events: UpstreamEvents): UpstreamCall {
+    this.active++
+    this.lastUsedMs = performance.now()
+    if (request.upgrade !== undefined || request.expectContinue || isChunked(request)) {
+      this.#full ??= new FullClient(this.#settings)
+      return this.#full.start(request, events, this)
+    }
+    return new FastCall(this, this.#settings.label, this.#pool, request, events)
+  }
+
+  close(): void {
+    // Graceful: requests in flight end first. Failures here have nobody to tell.
+    void this.#pool.close().catch(() => undefined)
+    this.#full?.close()
+  }
+
+  #connect(callback: (...args: [null, import('node:net').Socket] | [Error, null]) => void): void {
+    let socket
+    try {
+      socket = connectUpstream(this.#settings.datapath, this.#settings.target)
+    } catch (error) {
+      callback(error as Error, null)
+      return
+    }
+    const onError = (error: Error): void => {
+      callback(error, null)
+    }
+    socket.once('error', onError)
+    socket.once('connect', () => {
+      socket.off('error', onError)
+      callback(null, socket)
+    })
+  }
+}
+
+function isChunked(request: UpstreamRequest): boolean {
+  return request.body !== undefined && request.body.length === undefined
+}
+
+/** One exchange through undici; pooled connections, one write for the head. */
+class FastCall implements UpstreamCall, Dispatcher.DispatchHandler {
+  readonly #upstream: Http1Upstream
+  readonly #label: string
+  readonly #events: UpstreamEvents
+  #controller: Dispatcher.DispatchController | undefined
+  #over = false
+
+  constructor(
+    upstream: Http1Upstream,
+    label: string,
+    pool: Pool,
+    request: UpstreamRequest,
+    events: UpstreamEvents,
+  ) {
+    this.#upstream = upstream
+    this.#label = label
+    this.#events = events
+    const headers: Headers = ['host', request.authority, ...request.headers]
+    pool.dispatch(
+      {
+        path: request.path,
+        method: request.method as Dispatcher.HttpMethod,
+        headers,
+        body: request.body?.open() ?? null,
+      },
+      this,
+    )
+  }
+
+  pause(): void {
+    this.#controller?.pause()
+  }
+
+  resume(): void {
+    this.#controller?.resume()
+  }
+
+  cancel(): void {
+    if (this.#finish()) this.#controller?.abort(new Error('cancelled'))
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller
+    if (this.#over) controller.abort(new Error('cancelled')) // while it waited for a connection
+  }
+
+  onResponseStart(_: Dispatcher.DispatchController, status: number, headers: Record<string, string | string[] | undefined>): void {
+    if (this.#over) return
+    if (status < 200) this.#events.onInformational(status, fromObject(headers))
+    else this.#events.onHead(status, fromObject(headers), false)
+  }
+
+  onResponseData(_: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (!this.#over) this.#events.onData(chunk)
+  }
+
+  onResponseEnd(_: Dispatcher.DispatchController, trailers: Record<string, string | string[] | undefined>): void {
+    if (!this.#finish()) return
+    const list = fromObject(trailers)
+    this.#events.onEnd(list.length === 0 ? undefined : list)
+  }
+
+  onResponseError(_: Dispatcher.DispatchController, error: Error): void {
+    if (this.#finish()) this.#events.onFailure(classify(error, this.#label))
+  }
+
+  /** False when it was over before. */
+  #finish(): boolean {
+    if (this.#over) return false
+    this.#over = true
+    this.#upstream.active--
+    return true
+  }
+}

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+// One serving process. It owns nothing that the others need: when it dies, its requests in flight are all that is lost.
+import { formatEndpoint, parseAddress } from '@pillion/contract'
+import pino, { type Logger } from 'pino'
+import { ConfigStore } from './config/config.ts'
+import type { Datapath } from './datapath.ts'
+import { Http1Server } from './downstream/http1.ts'
+import { Http2Server } from './downstream/http2.ts'
+import { Listener } from './downstream/listener.ts'
+import { drain } from './drain.ts'
+import { applyUpserts, type FromWorker, type ToWorker } from './ipc.ts'
+import { Metrics } from './metrics/metrics.ts'
+import type { Options } from './options.ts'
+import { ProxyState } from './origin.ts'
+import { Pipeline } from './pipeline.ts'
+import { UpstreamPools } from './upstream/pool.ts'
+
+/** Descriptors 0 to 2 are standard, 3 is the channel; the listening ones follow. */
+const firstListenFd = 4
+
+export class Worker {
+  readonly #options: Options
+  readonly #datapath: Datapath
+  readonly #log: Logger
+  readonly #metrics: Metrics = new Metrics()
+  readonly #config: ConfigStore = new ConfigStore(this.#metrics)
+  readonly #pools: UpstreamPools
+  readonly #http1: Http1Server
+  readonly #http2: Http2Server
+  readonly #listener: Listener
+  readonly #listenFds: readonly number[]
+  #heart: NodeJS.Timeout | undefined
+  #heartFailed = false
+  #draining = false
+
+  constructor(options: Options, datapath: Datapath) {
+    this.#options = options
+    this.#datapath = datapath
+    this.#log = pino(
+      { level: options.logLevel, base: { node: options.node, pid: process.pid } },
+      pino.destination({ dest: 1, sync: false, minLength: 0 }),
+    )
+    this.#pools = new UpstreamPools(datapath, options, this.#metrics)
+    const pipeline = new Pipeline({
+      config: this.#config,
+      pools: this.#pools,
+      metrics: this.#metrics,
+      log: this.#log,
+      isDraining: () => this.#draining,
+    })
+    this.#http1 = new Http1Server(pipeline, options, this.#metrics)
+    this.#http2 = new Http2Server(pipeline, options, this.#metrics)
+    this.#listener = new Listener(datapath, this.#config, this.#metrics, options, this.#http1, this.#http2)
+    this.#listenFds = options.listen.split(',').map((_, i) => firstListenFd + i)
+  }
+
+  async run(): Promise<void> {
+    process.on('message', (message: ToWorker) => {
+      this.#onMessage(message)
+    })
+    // The parent is gone: nobody would configure, observe or stop us, and its successor needs the port.
+    process.on('disconnect', () => {
+      process.exit(1)
+    })
+    process.on('uncaughtException', (error) => {
+      // Never serve on in an unknown state; the parent starts another one.
+      this.#log.fatal({ err: error }, 'unexpected error')
+      this.#log.flush()
+      process.exit(70)
+    })
+    await this.#listener.listen(this.#listenFds)
+    send({ type: 'listening' })
+  }
+
+  #onMessage(message: ToWorker): void {
+    switch (message.type) {
+      case 'config':
+        this.#configure(message)
+        break
+      case 'drain':
+        void this.#drain()
+        break
+      case 'ask':
+        void this.#answer(message.seq, message.what)
+        break
+    }
+  }
+
+  #configure(message: Extract<ToWorker, { type: 'config' }>): void {
+    try {
+      const { resources, changes } = applyUpserts(this.#config.resources, message.upserts, message.removals)
+      this.#config.update(resources, changes)
+      send({ type: 'applied', seq: message.seq, error: undefined })
+    } catch (error) {
+      this.#metrics.counters.configRefused++
+      this.#log.error({ err: error }, 'configuration refused, the last one stays in force')
+      send({ type: 'applied', seq: message.seq, error: error instanceof Error ? error.message : String(error) })
+      return
+    }
+    this.#listener.release()
+    // Without a configuration there is nothing that the kernel should send here.
+    if (this.#heart === undefined && !this.#draining) this.#startHeart()
+  }
+
+  #startHeart(): void {
+    this.#beat(ProxyState.serving)
+    this.#heart = setInterval(() => {
+      this.#beat(this.#draining ? ProxyState.draining : ProxyState.serving)
+    }, this.#options.heartbeatMs)
+  }
+
+  #beat(state: ProxyState): void {
+    const fd = this.#listenFds[0]
+    if (fd === undefined) return
+    try {
+      this.#datapath.heartbeat(fd, state, process.pid)
+      this.#heartFailed = false
+    } catch (error) {
+      if (!this.#heartFailed) this.#log.warn({ err: error }, 'heartbeat refused: the kernel sends no connections here')
+      this.#heartFailed = true
+    }
+  }
+
+  async #drain(): Promise<void> {
+    if (this.#draining) return
+    this.#draining = true
+    if (this.#heart !== undefined) {
+      clearInterval(this.#heart)
+      this.#beat(ProxyState.draining)
+    }
+    const cut = await drain(this.#listener, this.#http1, this.#http2, this.#metrics, this.#options.drainTimeoutMs)
+    this.#log.info({ cut }, 'drained')
+    this.#http1.close()
+    this.#http2.close()
+    this.#pools.close()
+    this.#log.flush()
+    setImmediate(() => {
+      process.exit(0)
+    })
+  }
+
+  async #answer(seq: number, what: 'metrics' | 'config'): Promise<void> {
+    const value = what === 'metrics' ? await this.#metrics.registry.getMetricsAsJSON() : this.#dump()
+    send({ type: 'answer', seq, value })
+  }
+
+  /** What is in force, as values that people can read. */
+  #dump(): unknown {
+    const { current, received } = this.#config
+    return {
+      received,
+      draining: this.#draining,
+      traceSampleRatio: current.traceSampleRatio,
+      accessLog: current.accessLog,
+      services: [...current.byName.values()].map((service) => ({
+        name: service.name,
+        id: service.id,
+        protocol: service.protocol,
+        budget: service.table.budget,
+        routes: service.table.producer.map(readable),
+        consumerRoutes: Object.fromEntries(
+          [...service.table.consumer].map(([namespace, rules]) => [namespace, rules.map(readable)]),
+        ),
+        endpoints: service.ready.map((endpoint) => ({
+          address: formatEndpoint(parseAddress(endpoint.host), endpoint.port),
+          weight: endpoint.weight,
+          active: endpoint.active,
+          pools: endpoint.upstreams.size,
+        })),
+      })),
+    }
+  }
+}
+
+/** Sets have no JSON form. */
+function readable(value: object): unknown {
+  return JSON.parse(JSON.stringify(value, (_key, each: unknown) => (each instanceof Set ? [...each] : each)))
+}
+
+function send(message: FromWorker): void {
+  process.send?.(message)
+}

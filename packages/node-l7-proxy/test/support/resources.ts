@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// Resources of the contract, in few words.
+import { type L7Protocol, MatchKind, parseAddress, Resource, RouteRule, type RouteTable } from '@pillion/contract'
+
+/** The ServicePort "shop/<service>:80/TCP" with number `id`. */
+export function service(id: number, name: string, l7Protocol: L7Protocol): Resource {
+  return Resource.fromPartial({
+    name: `shop/${name}:80/TCP`,
+    body: { $case: 'servicePort', value: { id, namespace: 'shop', service: name, port: 80, protocol: 6, l7Protocol } },
+  })
+}
+
+/** An endpoint of it on 127.0.0.1. */
+export function endpoint(id: number, name: string, port: number, more: { ready?: boolean; workload?: string } = {}): Resource {
+  return Resource.fromPartial({
+    name: `shop/${name}:80/TCP|127.0.0.1:${port}`,
+    body: {
+      $case: 'endpoint',
+      value: {
+        serviceId: id,
+        address: parseAddress('127.0.0.1'),
+        port,
+        weight: 1,
+        ready: more.ready ?? true,
+        namespace: 'shop',
+        workload: more.workload ?? name,
+        serviceAccount: 'default',
+        app: name,
+        version: 'v1',
+      },
+    },
+  })
+}
+
+export function table(id: number, name: string, value: Parameters<typeof RouteTable.fromPartial>[0]): Resource {
+  return Resource.fromPartial({
+    name: `shop/${name}:80/TCP`,
+    body: { $case: 'routeTable', value: { serviceId: id, ...value } },
+  })
+}
+
+type PartialRule = NonNullable<Parameters<typeof RouteRule.fromPartial>[0]>
+
+/** A rule that sends everything under `prefix` to services of namespace shop with weights. */
+export function rule(prefix: string, backends: Readonly<Record<string, number>>, more: PartialRule = {}): RouteRule {
+  return RouteRule.fromPartial({
+    text: `HTTPRoute shop/test ${prefix}`,
+    routeKind: 'HTTPRoute',
+    routeNamespace: 'shop',
+    routeName: 'test',
+    match: { path: { kind: MatchKind.PATH_PREFIX, value: prefix } },
+    backends: Object.entries(backends).map(([name, weight]) => ({
+      servicePort: name === '' ? '' : `shop/${name}:80/TCP`,
+      weight,
+    })),
+    ...more,
+  })
+}
