@@ -25,13 +25,11 @@ async function page(
   traceparent: string | undefined,
 ): Promise<{ status: number; body: unknown }> {
   const headers = traceparent === undefined ? {} : { traceparent }
-  // eslint-disable-next-line no-restricted-globals -- an application like any other, not a part of the mesh
-  const [visits, answer] = await Promise.all([
-    countVisit(),
-    fetch(`${apiUrl}/offer`, { headers }),
-  ])
+  const visits = countVisit()
+  // eslint-disable-next-line no-restricted-globals -- an application like any other, no part of the mesh
+  const answer = await fetch(`${apiUrl}/offer`, { headers })
   const offer: unknown = answer.ok ? await answer.json() : await answer.text()
-  return { status: answer.ok ? 200 : 502, body: { pod, visits, offer } }
+  return { status: answer.ok ? 200 : 502, body: { pod, visits: await visits, offer } }
 }
 
 const server = createServer((req, res) => {
