@@ -27,6 +27,9 @@ export interface LabStatus {
   }[]
 }
 
+/** Starting a mesh may take as long as `up`. */
+const labTimeoutMs = 120_000
+
 /** JSON of the supervisor. Throws its error, or `not-running`. */
 export async function lab<T>(
   method: 'GET' | 'POST',
@@ -37,7 +40,7 @@ export async function lab<T>(
     socket: paths.socket,
     path,
     method,
-    timeoutMs: 30_000,
+    timeoutMs: labTimeoutMs,
     ...(body === undefined ? {} : { body }),
   })
   const value = JSON.parse(text) as T & { code: LabErrorCode; message: string }

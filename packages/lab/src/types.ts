@@ -67,6 +67,7 @@ export interface Container {
   ports?: ContainerPort[]
   readinessProbe?: Probe
   securityContext?: SecurityContext
+  lifecycle?: { preStop?: { sleep?: { seconds: number }; exec?: { command: string[] } } }
 }
 
 export interface SecurityContext {

@@ -12,7 +12,7 @@ import {
   type Applied,
   type KubeObject,
 } from '@pillion/lab'
-import type { Command } from 'commander'
+import { Argument, Option, type Command } from 'commander'
 import colors from 'picocolors'
 import { lab, labStatus } from '../client.ts'
 import { columnsOf, kindOf } from '../kinds.ts'
@@ -65,6 +65,9 @@ export function labCommand(program: Command): void {
     .argument('<pod>', 'pod, deploy/NAME, the beginning of one pod name, or node/NAME')
     .argument('<command...>', 'command, after --')
     .option('-n, --namespace <ns>', 'namespace', 'default')
+    // What the fingers of kubectl users type; the command has the caller's terminal in any case.
+    .addOption(new Option('-i, --stdin').hideHelp())
+    .addOption(new Option('-t, --tty').hideHelp())
     .description('run a command in a pod or on a node; its exit code is passed on')
     .action(async (pod: string, argv: string[], { namespace }: Namespaced) => {
       process.exitCode = await execIn(pod, namespace ?? 'default', argv)
@@ -86,6 +89,11 @@ export function labCommand(program: Command): void {
     .action(async (pod: string, options: Namespaced & { follow?: boolean }) => {
       await showLogs(pod, options.namespace ?? 'default', options.follow === true)
     })
+  command
+    .command('mesh')
+    .addArgument(new Argument('<on>', 'on').choices(['on']))
+    .description('start the mesh in a lab that came up with --mesh off')
+    .action(meshOn)
   command.command('down').description('end the lab; leaves nothing behind').action(down)
 }
 
@@ -130,6 +138,18 @@ async function up(dir: string, flags: UpFlags): Promise<void> {
       ),
     )
   }
+}
+
+async function meshOn(): Promise<void> {
+  const steps = new Steps()
+  steps.at('mesh', 'operator, agents and proxies')
+  try {
+    await lab('POST', '/mesh')
+  } catch (error) {
+    steps.fail()
+    throw error
+  }
+  steps.done()
 }
 
 async function down(): Promise<void> {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // One pod: its process, its readiness, its status.
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { messageOf } from '../errors.ts'
 import { podFiles, podLog } from '../paths.ts'
 import { checkOf } from '../probe/check.ts'
@@ -153,6 +154,17 @@ export class PodRunner {
       recursive: true,
       force: true,
     })
+  }
+
+  /** The hook before SIGTERM; it is part of the grace period. */
+  async #preStop(graceMs: number): Promise<void> {
+    const hook = this.place.pod.spec.containers[0]?.lifecycle?.preStop
+    if (this.#process.state.kind !== 'running' || hook === undefined) return
+    if (hook.sleep !== undefined)
+      await sleep(Math.min(hook.sleep.seconds * 1000, graceMs))
+    if (hook.exec !== undefined) {
+      await execCheck(execLaunch(this.place, hook.exec.command), graceMs)
+    }
   }
 
   view(): PodView {

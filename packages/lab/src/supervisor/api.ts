@@ -24,6 +24,10 @@ const routes: Readonly<Record<string, Handler>> = {
   'GET /launch': (lab, query) => launch(lab, query),
   'GET /log': (lab, query) => logFile(lab, query),
   'POST /apply': (lab, _query, body) => lab.apply(String(body['path'])),
+  'POST /mesh': async (lab) => {
+    await lab.startMesh()
+    return status(lab)
+  },
   'POST /delete': (lab, _query, body) => {
     if (typeof body['path'] === 'string') return lab.deleteFile(body['path'])
     const namespace = body['namespace']
@@ -39,7 +43,7 @@ function status(lab: Lab) {
   return {
     progress: lab.progress,
     dir: lab.options.dir,
-    mesh: lab.options.mesh,
+    mesh: lab.mesh !== undefined,
     pid: process.pid,
     nodes: lab.nodes.map(({ name, addresses }) => ({ name, addresses })),
     processes: lab.mesh?.describe() ?? [],
@@ -143,7 +147,7 @@ async function handle(lab: Lab, req: IncomingMessage): Promise<unknown> {
   }
   try {
     const body = text === '' ? {} : (JSON.parse(text) as Record<string, unknown>)
-    return handler(lab, url.searchParams, body)
+    return await handler(lab, url.searchParams, body)
   } catch (error) {
     if (error instanceof LabError || errnoOf(error) === undefined) throw error
     throw new LabError('host', messageOf(error), { cause: error })

@@ -41,7 +41,7 @@ export class Lab {
   readonly store: ObjectStore
   readonly inventory: Inventory
   readonly pods: PodManager
-  readonly mesh: Mesh | undefined
+  #mesh: Mesh | undefined
   readonly #options: LabOptions
   readonly #endpoints: EndpointsController
   progress: Progress = { phase: 'network', message: 'network namespaces', reasons: [] }
@@ -55,21 +55,36 @@ export class Lab {
       this.nodes.map(({ name }) => name),
     )
     this.#endpoints = new EndpointsController(this.store)
-    const mesh = options.mesh ? new Mesh(this.nodes, options.log) : undefined
-    this.mesh = mesh
+    this.#mesh = options.mesh ? new Mesh(this.nodes, options.log) : undefined
     this.pods = new PodManager({
       nodes: this.nodes,
       labDir: options.dir,
       nameserver: () => this.#nameserver(),
       desired: () => this.inventory,
       onChange: () => this.refresh(),
-      admit: (node, uid, name) => mesh?.admit(node, uid, name) ?? Promise.resolve(),
+      admit: (node, uid, name) => this.#mesh?.admit(node, uid, name) ?? Promise.resolve(),
       log: options.log,
     })
   }
 
   get options(): LabOptions {
     return this.#options
+  }
+
+  /** Undefined when there is none (yet). */
+  get mesh(): Mesh | undefined {
+    return this.#mesh
+  }
+
+  /** Starts the mesh in a lab that came up without: running pods are meshed from their next connect on. */
+  async startMesh(): Promise<void> {
+    if (this.#mesh !== undefined)
+      throw new LabError('already-running', 'the lab has its mesh already')
+    const mesh = new Mesh(this.nodes, this.#options.log)
+    this.#mesh = mesh
+    await mesh.start()
+    await this.#waitForAcks(mesh, Date.now() + this.#options.timeoutMs)
+    this.#at('up', 'with mesh')
   }
 
   /** Brings everything up; `progress` says how far it is and how it ended. */
