@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// PURE. Resources of a node -> what its maps should hold.
+import type { Changes, Kind, Resources } from '@pillion/contract'
+import type { Tables } from '../tables.ts'
+import { planAddresses } from './addresses.ts'
+import { planCgroups } from './cgroups.ts'
+import { planPolicy } from './policy.ts'
+import { planServices } from './services.ts'
+import { nothingAdopted, type PlanState } from './state.ts'
+
+/** What a node knows by itself. */
+export interface PlanContext {
+  /** Name of this node. */
+  readonly node: string
+  /** Cgroups of local pods, by pod uid. */
+  readonly cgroups: ReadonlyMap<string, { readonly id: bigint }>
+  readonly nodeCgroupId: bigint
+  /** The cgroup of all pods; undefined when there is none yet. */
+  readonly kubepodsCgroupId: bigint | undefined
+  readonly proxyCgroupId: bigint | undefined
+}
+
+/**
+ * The tables for `resources`. `changes` are the names that differ from `state.resources`; without it everything is looked
+ * at. Numbers and generations go on from `state` either way, and tables that did not change are the same objects.
+ */
+export function plan(
+  resources: Resources,
+  context: PlanContext,
+  state: PlanState,
+  changes?: Changes,
+): { tables: Tables; state: PlanState } {
+  const changed = (kind: Kind): Iterable<string> =>
+    changes === undefined
+      ? new Set([...state.resources[kind].keys(), ...resources[kind].keys()])
+      : (changes.get(kind) ?? [])
+  const services = planServices(resources, state, {
+    servicePorts: changed('servicePort'),
+    endpoints: changed('endpoint'),
+  })
+  const tables: Tables = {
+    ...services.tables,
+    ...planPolicy(resources, state, changed('subjectPolicy')),
+    pl_addresses: planAddresses(resources, context.node, state, {
+      addresses: changed('address'),
+      workloadsChanged: changes === undefined || changes.has('workload'),
+    }),
+    pl_cgroups: planCgroups(resources, context, state.tables.pl_cgroups),
+  }
+  return {
+    tables,
+    state: { ...services.state, resources, tables, adopted: nothingAdopted },
+  }
+}
