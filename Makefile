@@ -14,7 +14,7 @@ export PATH := $(TOOLS)/node-linux-$(ARCH)/bin:$(TOOLS)/.bin:$(CURDIR)/node_modu
 export NODE_OPTIONS :=
 
 NATIVE_DIRS := $(dir $(wildcard packages/*/native/Makefile))
-MANIFESTS := package.json pnpm-lock.yaml pnpm-workspace.yaml $(wildcard packages/*/package.json bench/package.json)
+MANIFESTS := package.json pnpm-lock.yaml pnpm-workspace.yaml $(wildcard packages/*/package.json bench/package.json examples/*/package.json)
 # C that exists; generated headers live in .output and are not formatted.
 C_SOURCES := $(wildcard bpf/*.c bpf/include/pillion/*.h packages/*/native/*.c packages/*/native/*.h \
 	bench/load/*.c test/*/*.c packages/*/test/*.c)

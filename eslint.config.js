@@ -141,12 +141,13 @@ export default tseslint.config(
       ],
     },
   })),
-  // What people read on a terminal.
+  // What people read on a terminal, and the programs that tests run in pods, which speak through their output.
   {
     files: [
       '**/main.ts',
       'packages/cli/src/**/*.ts',
       'tools/**/*.ts',
+      '**/test/**/*.ts',
       'bench/**/*.ts',
       'examples/**/*.ts',
     ],

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The runner decides whether everything else is green, so it is tested with real files that pass, fail, hang and crash.
-import { mkdir, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import t from 'tap'
 import { declaredTimeoutMs, discover } from '../../tools/test-files.ts'
@@ -65,11 +65,16 @@ t.test('a file that hangs is ended and fails', async (t) => {
 })
 
 t.test('a process left behind with our pipe does not hold the run', async (t) => {
+  const pidFile = join(t.testdir(), 'pid')
   const result = await run(
     `import { spawn } from 'node:child_process'
-     spawn('sleep', ['30'], { stdio: 'inherit', detached: true }).unref()
+     import { writeFileSync } from 'node:fs'
+     const child = spawn('sleep', ['30'], { stdio: 'inherit', detached: true })
+     child.unref()
+     writeFileSync(${JSON.stringify(pidFile)}, String(child.pid))
      ${tap('ok 1 - x\n1..1\n')}`,
   )
+  process.kill(Number(await readFile(pidFile, 'utf8')))
   t.equal(result.passed, 1)
   t.ok(result.durationMs < 15_000)
 })
