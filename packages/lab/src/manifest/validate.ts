@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The operator's own validation, so that `apply` refuses what the operator would refuse.
+// The operator's own validation, so that `apply` refuses what the operator would refuse, before it is in force.
 import type { Loaded } from './load.ts'
 
-/** Problems of `changed` in the light of `all`, one line each. */
-export function validate(_all: readonly Loaded[], _changed: readonly Loaded[]): string[] {
+/** "file: Kind namespace/name: field: what is wrong", one for each problem. */
+export function validate(_loaded: readonly Loaded[]): string[] {
   return []
 }

@@ -31,6 +31,8 @@ import { unacknowledged } from './acks.ts'
 /** How long a new pod waits for the agent before it starts anyway. */
 const admitTimeoutMs = 3000
 const admitPollMs = 25
+/** A process of the mesh that dies once is back at once; one that cannot start does not burn the machine. */
+const restartMs = 100
 
 interface Member {
   readonly name: string
@@ -72,6 +74,7 @@ export class Mesh {
     const process = new Supervised({
       launch,
       logFile,
+      firstBackoffMs: restartMs,
       onExit: (exit) => {
         this.#log(`${name}: ${describeExit(exit)}; it is started again`)
         return true

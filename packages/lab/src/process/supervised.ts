@@ -7,7 +7,7 @@ import { messageOf } from '../errors.ts'
 import { isPopulated, killCgroup } from './cgroup.ts'
 import { launchArgv, type Launch } from './launch.ts'
 
-const firstBackoffMs = 1000
+const defaultFirstBackoffMs = 1000
 const maxBackoffMs = 30_000
 /** A process that lived this long starts over with the first back-off. */
 const healthyMs = 60_000
@@ -21,6 +21,8 @@ export interface SupervisedOptions {
   /** Asked before each start, so that a restart sees new addresses. */
   readonly launch: () => Launch
   readonly logFile: string
+  /** Wait before the first restart; doubles up to 30 s. */
+  readonly firstBackoffMs?: number
   readonly onStart?: (pid: number) => void
   /** After each end that was not asked for; returns whether to start again. */
   readonly onExit?: (exit: Exit) => boolean
@@ -38,12 +40,17 @@ export class Supervised {
   #child: ChildProcess | undefined
   #timer: NodeJS.Timeout | undefined
   #state: ProcessState = { kind: 'stopped' }
-  #backoffMs = firstBackoffMs
+  #backoffMs: number
   #stopping = false
   restarts = 0
 
   constructor(options: SupervisedOptions) {
     this.#options = options
+    this.#backoffMs = this.#firstBackoffMs
+  }
+
+  get #firstBackoffMs(): number {
+    return this.#options.firstBackoffMs ?? defaultFirstBackoffMs
   }
 
   get state(): ProcessState {
@@ -86,7 +93,7 @@ export class Supervised {
       this.#state = { kind: 'ended', exit }
       return
     }
-    if (Date.now() - startedMs > healthyMs) this.#backoffMs = firstBackoffMs
+    if (Date.now() - startedMs > healthyMs) this.#backoffMs = this.#firstBackoffMs
     const delayMs = this.#backoffMs
     this.#backoffMs = Math.min(delayMs * 2, maxBackoffMs)
     this.#state = { kind: 'backoff', untilMs: Date.now() + delayMs, exit }

@@ -59,12 +59,10 @@ export class Inventory {
 
   /** Applies all or nothing. Throws a LabError that names file, object and field of everything that is wrong. */
   apply(loaded: readonly Loaded[]): Applied[] {
-    const merged = new Map(this.#applied)
-    for (const item of loaded) merged.set(keyOf(item.object), item)
     const problems = [
       ...duplicates(loaded),
       ...checkRunnable(loaded, this.#nodes),
-      ...validate([...merged.values()], loaded),
+      ...validate(loaded),
     ]
     if (problems.length > 0) throw new LabError('invalid', problems.join('\n'))
     // Addresses first: the only thing that can still be refused.
