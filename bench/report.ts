@@ -38,6 +38,8 @@ export interface CaseResult {
 }
 
 const microsToSecondsPer1000 = 1e-3
+/** Share of a case's CPU below which a group is in the JSON only. */
+const worthTelling = 0.01
 
 /** Summaries of all cases that were measured at least once. */
 export function summarize(samples: Samples): CaseResult[] {
@@ -147,7 +149,8 @@ const plots: Readonly<Record<string, string>> = {
 function targetLine(row: Row): string {
   const value = (number: number | null): string => (number === null ? '' : digits(number))
   const result = row.result === null ? 'not measured' : value(row.result)
-  return `| ${row.id} | ${row.what} | ${row.target} | ${result} | ${value(row.min)} | ${value(row.max)} | ${row.met ? 'yes' : '**no**'} |`
+  const met = row.result === null ? '' : row.met ? 'yes' : '**no**'
+  return `| ${row.id} | ${row.what} | ${row.target} | ${result} | ${value(row.min)} | ${value(row.max)} | ${met} |`
 }
 
 function groupTable(results: Results, group: string, title: string): string[] {
@@ -155,7 +158,10 @@ function groupTable(results: Results, group: string, title: string): string[] {
   if (members.length === 0) return []
   const lines = members.map((one) => {
     const proxies = Object.entries(one.groups)
-      .filter(([name]) => name !== 'machine')
+      .filter(
+        ([name, seconds]) =>
+          name !== 'machine' && seconds >= worthTelling * one.cpuSecondsPer1000.median,
+      )
       .map(([name, seconds]) => `${name} ${digits(seconds)}`)
     return `| ${one.title} | ${range(one.requestsPerSecond)} | ${range(one.p50Us)} | ${range(one.p99Us)} | ${range(one.cpuSecondsPer1000)} | ${proxies.join(', ')} | ${one.errors} |`
   })

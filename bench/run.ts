@@ -73,7 +73,7 @@ async function main(options: Options): Promise<number> {
       console.log(
         `round ${round + 1} of ${options.rounds}, ${mesh ? 'mesh' : 'no mesh and peers'}`,
       )
-      const name = mesh ? 'mesh' : 'no mesh'
+      const name = mesh ? 'mesh' : 'no mesh and peers'
       try {
         const settings = {
           ...options,
@@ -107,9 +107,10 @@ async function main(options: Options): Promise<number> {
   }
   writeResults(options.out, results)
   for (const { id, what, target, result, met } of results.rows) {
+    const verdict = result === null ? '' : met ? 'met' : 'not met'
     const text = result === null ? 'not measured' : result.toPrecision(3)
     console.log(
-      `${met ? 'met    ' : 'not met'} ${id.padEnd(10)} ${target.padStart(9)}  ${text.padStart(12)}  ${what}`,
+      `${verdict.padEnd(8)}${id.padEnd(11)}${target.padStart(9)} ${text.padStart(13)}  ${what}`,
     )
   }
   console.log(`written: ${join(options.out, 'report.md')}`)
