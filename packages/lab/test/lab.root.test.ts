@@ -6,12 +6,9 @@ import t from 'tap'
 import { nodePaths, paths } from '../src/paths.ts'
 import { remains } from '../src/teardown.ts'
 import { manifestFiles, manifests } from './support/fixture.ts'
-import { eventually, pillion } from './support/pillion.ts'
+import { claimMachine, eventually, pillion } from './support/pillion.ts'
 
-if (process.getuid?.() !== 0) {
-  t.plan(0, 'needs root')
-  process.exit(0)
-}
+claimMachine(t)
 
 const dir = t.testdir(manifestFiles())
 

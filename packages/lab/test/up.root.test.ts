@@ -9,12 +9,9 @@ import { listNetns } from '../src/net/apply.ts'
 import { checkout, labCgroup } from '../src/paths.ts'
 import { remains } from '../src/teardown.ts'
 import { manifestFiles } from './support/fixture.ts'
-import { eventually, pillion } from './support/pillion.ts'
+import { claimMachine, eventually, pillion } from './support/pillion.ts'
 
-if (process.getuid?.() !== 0) {
-  t.plan(0, 'needs root')
-  process.exit(0)
-}
+claimMachine(t)
 
 t.teardown(async () => {
   await pillion('lab', 'down')

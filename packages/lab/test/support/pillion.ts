@@ -3,7 +3,25 @@
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type t from 'tap'
 import { checkout } from '../../src/paths.ts'
+import { remains } from '../../src/teardown.ts'
+
+type Tap = typeof t
+
+/**
+ * Ends the test file unless it may use the machine: without root it is skipped; with somebody else's lab it fails, and
+ * does not touch that lab. Call it before anything that takes a lab down.
+ */
+export function claimMachine(t: Tap): void {
+  if (process.getuid?.() !== 0) {
+    t.plan(0, 'needs root')
+    process.exit(0)
+  }
+  const present = remains()
+  if (present.length === 0) return
+  t.bailout(`a lab is there (${present[0]}); end it first: pillion lab down`)
+}
 
 export interface Outcome {
   readonly code: number | null
