@@ -95,10 +95,14 @@ export function flowLine(node: string, flow: Flow): string {
 }
 
 function end({ address, port, namespace, pod }: End): string {
-  if (pod === undefined || pod === '') {
-    return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
-  }
-  return `${namespace ?? ''}/${pod}:${port}`
+  const named = pod !== undefined && pod !== ''
+  const host = named
+    ? `${namespace ?? ''}/${pod}`
+    : address.includes(':')
+      ? `[${address}]`
+      : address
+  // A connect that was refused never had a source port.
+  return port === 0 ? host : `${host}:${port}`
 }
 
 function details(flow: Flow): string {
