@@ -164,7 +164,9 @@ export class Answers implements AttemptSink {
       counters.replayOverflow++
       return false
     }
-    if (!service.budget.take(performance.now())) {
+    // What never reached an application adds no load: like A6's transparent retries it is free of the budget.
+    const transparent = outcome.kind === 'connect' || outcome.kind === 'refused'
+    if (!transparent && !service.budget.take(performance.now())) {
       counters.budgetExhausted++
       attempt.discard()
       this.#fail(exchange, 'RETRY_BUDGET', service.name)
@@ -172,13 +174,12 @@ export class Answers implements AttemptSink {
     }
     counters.retries++
     logSpan(this.#parts.log, attempt, 0, outcome.kind)
-    exchange.retryTimer = setTimeout(
-      () => {
-        exchange.retryTimer = undefined
-        this.#tryAgain(exchange)
-      },
-      backoffMs(rule.retry, exchange.attempts, Math.random()),
-    )
+    const elsewhere = transparent && exchange.tried.length < (exchange.target?.ready.length ?? 0)
+    const delayMs = elsewhere ? 0 : backoffMs(rule.retry, exchange.attempts, Math.random())
+    exchange.retryTimer = setTimeout(() => {
+      exchange.retryTimer = undefined
+      this.#tryAgain(exchange)
+    }, delayMs)
     return true
   }
 

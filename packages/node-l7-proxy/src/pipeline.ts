@@ -65,7 +65,9 @@ export class Pipeline {
       applyRequestFilters(message, filters, rule.path)
       if (filters.responseHeaders !== undefined) exchange.responseEdits.push(filters.responseHeaders)
     }
-    exchange.target = snapshot.byName.get(backend.servicePort)
+    exchange.target =
+      snapshot.byName.get(backend.servicePort) ??
+      (backend.servicePort === service.name ? service : undefined)
 
     // From here on the client waits for endpoints: the bound over all tries (GEP-1742) starts.
     const boundMs = requestBoundMs(rule.requestTimeoutMs, exchange.grpc, message.headers)

@@ -1,6 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Resources of the contract, in few words.
-import { type L7Protocol, MatchKind, parseAddress, Resource, RouteRule, type RouteTable } from '@pillion/contract'
+import {
+  type L7Protocol,
+  MatchKind,
+  parseAddress,
+  Resource,
+  type RetryPolicy,
+  RouteRule,
+  RouteTable,
+} from '@pillion/contract'
 
 /** The ServicePort "shop/<service>:80/TCP" with number `id`. */
 export function service(id: number, name: string, l7Protocol: L7Protocol): Resource {
@@ -32,18 +40,20 @@ export function endpoint(id: number, name: string, port: number, more: { ready?:
   })
 }
 
-export function table(id: number, name: string, value: Parameters<typeof RouteTable.fromPartial>[0]): Resource {
-  return Resource.fromPartial({
+export function table(id: number, name: string, value: Partial<RouteTable>): Resource {
+  return {
     name: `shop/${name}:80/TCP`,
-    body: { $case: 'routeTable', value: { serviceId: id, ...value } },
-  })
+    body: { $case: 'routeTable', value: { ...RouteTable.fromPartial({ serviceId: id }), ...value } },
+  }
 }
 
-type PartialRule = NonNullable<Parameters<typeof RouteRule.fromPartial>[0]>
-
 /** A rule that sends everything under `prefix` to services of namespace shop with weights. */
-export function rule(prefix: string, backends: Readonly<Record<string, number>>, more: PartialRule = {}): RouteRule {
-  return RouteRule.fromPartial({
+export function rule(
+  prefix: string,
+  backends: Readonly<Record<string, number>>,
+  more: Partial<RouteRule> = {},
+): RouteRule {
+  const base = RouteRule.fromPartial({
     text: `HTTPRoute shop/test ${prefix}`,
     routeKind: 'HTTPRoute',
     routeNamespace: 'shop',
@@ -53,6 +63,10 @@ export function rule(prefix: string, backends: Readonly<Record<string, number>>,
       servicePort: name === '' ? '' : `shop/${name}:80/TCP`,
       weight,
     })),
-    ...more,
   })
+  return { ...base, ...more }
+}
+
+export function retry(attempts: number, more: Partial<RetryPolicy> = {}): RetryPolicy {
+  return { attempts, codes: [], grpcCodes: [], backoffMs: 1, perTryTimeoutMs: 0, ...more }
 }
