@@ -4,7 +4,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Http1Server } from './downstream/http1.ts'
 import type { Http2Server } from './downstream/http2.ts'
-import type { Listener } from './downstream/listener.ts'
 import type { Metrics } from './metrics/metrics.ts'
 
 /** How long the kernel may still redirect to us after it was told: connects that are under way. */
@@ -15,7 +14,7 @@ const pollMs = 20
 
 /** Resolves when nothing is in flight any more, or at the deadline with the number of requests that were cut off. */
 export async function drain(
-  listener: Listener,
+  stopAccepting: () => void,
   http1: Http1Server,
   http2: Http2Server,
   metrics: Metrics,
@@ -24,7 +23,7 @@ export async function drain(
   const started = performance.now()
   const left = (): number => timeoutMs - (performance.now() - started)
   await sleep(Math.min(settleMs, timeoutMs))
-  listener.stop()
+  stopAccepting()
   http2.drain()
   while (metrics.gauges.activeConnections > 0 && performance.now() - started < settleMs + idleGraceMs && left() > 0) {
     await sleep(pollMs)

@@ -15,6 +15,8 @@ export type ToWorker =
 
 export type FromWorker =
   | { readonly type: 'listening' }
+  /** Accepts no more: the listening sockets can be closed. */
+  | { readonly type: 'stopped' }
   /** `error` undefined: in force. */
   | { readonly type: 'applied'; readonly seq: number; readonly error: string | undefined }
   | { readonly type: 'answer'; readonly seq: number; readonly value: unknown }

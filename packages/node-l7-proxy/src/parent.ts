@@ -22,6 +22,10 @@ export async function runParent(options: Options, workerModule: URL, argv: reado
     workers: options.workers,
     listenFds,
     drainTimeoutMs: options.drainTimeoutMs,
+    // While anybody holds them, connects would wait in a backlog that nobody serves.
+    onStopped: () => {
+      for (const fd of listenFds) native.closeFd(fd)
+    },
     log,
   })
   const admin = await serveAdmin(options.adminSocket, adminTable(supervisor))
@@ -40,7 +44,6 @@ export async function runParent(options: Options, workerModule: URL, argv: reado
   const signal = await stopSignal()
   log.info({ signal, timeoutMs: options.drainTimeoutMs }, 'draining')
   await supervisor.stop()
-  for (const fd of listenFds) native.closeFd(fd)
   await subscription.close()
   admin.close()
   admin.closeAllConnections()

@@ -14,6 +14,8 @@ export type SupervisorSettings = {
   readonly workers: number
   readonly listenFds: readonly number[]
   readonly drainTimeoutMs: number
+  /** Called once while stopping, when no worker accepts any more: whoever holds the sockets must let go of them. */
+  readonly onStopped: () => void
   readonly log: Logger
 }
 
@@ -43,6 +45,7 @@ export class Supervisor {
   #resources: Resources | undefined
   #seq = 0
   #stopping = false
+  #stopReported = false
   /** Workers that died without being asked to. */
   crashes = 0
 
@@ -96,6 +99,13 @@ export class Supervisor {
     this.#stopping = true
     for (const slot of this.#slots) if (slot.timer !== undefined) clearTimeout(slot.timer)
     await Promise.all(this.#slots.map(async ({ child }) => (child === undefined ? undefined : this.#stopChild(child))))
+    this.#reportStopped()
+  }
+
+  #reportStopped(): void {
+    if (this.#stopReported || this.#slots.some((slot) => slot.listening)) return
+    this.#stopReported = true
+    this.#settings.onStopped()
   }
 
   async #stopChild(child: ChildProcess): Promise<void> {
@@ -145,6 +155,11 @@ export class Supervisor {
   #onMessage(slot: Slot, message: FromWorker): void {
     if (message.type === 'listening') {
       slot.listening = true
+      return
+    }
+    if (message.type === 'stopped') {
+      slot.listening = false
+      this.#reportStopped()
       return
     }
     const waiting = this.#waiting.get(message.seq)

@@ -128,7 +128,11 @@ export class Worker {
       clearInterval(this.#heart)
       this.#beat(ProxyState.draining)
     }
-    const cut = await drain(this.#listener, this.#http1, this.#http2, this.#metrics, this.#options.drainTimeoutMs)
+    const stopAccepting = (): void => {
+      this.#listener.stop()
+      send({ type: 'stopped' })
+    }
+    const cut = await drain(stopAccepting, this.#http1, this.#http2, this.#metrics, this.#options.drainTimeoutMs)
     this.#log.info({ cut }, 'drained')
     this.#http1.close()
     this.#http2.close()

@@ -2,18 +2,23 @@
 // Clients and backends of the tests: plain node, nothing of the proxy's.
 import { once } from 'node:events'
 import http from 'node:http'
-import type { AddressInfo, Server } from 'node:net'
+import type { AddressInfo, Server, Socket } from 'node:net'
 
 export type Backend = { readonly port: number; close(): Promise<void> }
 
 /** Listens on a free port of 127.0.0.1. */
-export async function listen(server: Server & { closeAllConnections?: () => void }): Promise<Backend> {
+export async function listen(server: Server): Promise<Backend> {
+  const sockets = new Set<Socket>()
+  server.on('connection', (socket) => {
+    sockets.add(socket)
+    socket.on('close', () => sockets.delete(socket))
+  })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   return {
     port: (server.address() as AddressInfo).port,
     close: async () => {
-      server.closeAllConnections?.()
+      for (const socket of sockets) socket.destroy()
       const closed = once(server, 'close')
       server.close()
       await closed
