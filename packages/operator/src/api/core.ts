@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+// The kinds of Kubernetes itself, as far as they are used; other fields pass unread.
+import { isIP } from 'node:net'
+import { z } from 'zod'
+import { dnsName, ipAddress, labelSelector, list, portNumber, portOrName, protocol, texts } from './scalar.ts'
+
+const ownerReference = z.object({
+  kind: z.string(),
+  name: z.string(),
+  controller: z.boolean().nullish(),
+})
+
+export const metadata = z.object({
+  name: dnsName,
+  namespace: dnsName.optional(),
+  uid: z.string().default(''),
+  labels: texts,
+  annotations: texts,
+  generation: z.int().optional(),
+  creationTimestamp: z.string().nullish(),
+  deletionTimestamp: z.string().nullish(),
+  ownerReferences: list(ownerReference),
+})
+export type Metadata = z.output<typeof metadata>
+
+export const namespace = z.object({ metadata })
+export const serviceAccount = z.object({ metadata })
+
+export const node = z.object({
+  metadata,
+  status: z
+    .object({
+      addresses: list(
+        z
+          .object({ type: z.string(), address: z.string() })
+          .refine(({ type, address }) => !type.endsWith('IP') || isIP(address) !== 0, {
+            path: ['address'],
+            error: 'must be an IP address',
+          }),
+      ),
+    })
+    .nullish(),
+})
+
+const container = z.object({
+  ports: list(
+    z.object({ name: z.string().optional(), containerPort: portNumber, protocol: protocol.default('TCP') }),
+  ),
+})
+
+export const pod = z.object({
+  metadata,
+  spec: z.object({
+    nodeName: z.string().nullish(),
+    serviceAccountName: z.string().nullish(),
+    hostNetwork: z.boolean().nullish(),
+    containers: list(container),
+    initContainers: list(container.extend({ restartPolicy: z.string().nullish() })),
+  }),
+  status: z
+    .object({
+      phase: z.string().optional(),
+      podIP: ipAddress.or(z.literal('')).optional(),
+      podIPs: list(z.object({ ip: ipAddress })),
+    })
+    .nullish(),
+})
+
+const clusterIp = ipAddress.or(z.enum(['None', '']))
+
+export const service = z.object({
+  metadata,
+  spec: z.object({
+    type: z.string().default('ClusterIP'),
+    clusterIP: clusterIp.nullish(),
+    clusterIPs: list(clusterIp),
+    ports: list(
+      z.object({
+        name: z.string().default(''),
+        port: portNumber,
+        protocol: protocol.default('TCP'),
+        targetPort: portOrName.optional(),
+        appProtocol: z.string().nullish(),
+      }),
+    ),
+  }),
+})
+
+export const endpointSlice = z
+  .object({
+  metadata,
+  addressType: z.enum(['IPv4', 'IPv6', 'FQDN']),
+  ports: list(
+    z.object({
+      name: z.string().nullish(),
+      port: portNumber.nullish(),
+      protocol: protocol.nullish(),
+    }),
+  ),
+  endpoints: list(
+    z.object({
+      addresses: z.array(z.string()),
+      nodeName: z.string().nullish(),
+      conditions: z
+        .object({
+          ready: z.boolean().nullish(),
+          serving: z.boolean().nullish(),
+          terminating: z.boolean().nullish(),
+        })
+        .nullish(),
+      targetRef: z
+        .object({
+          kind: z.string().optional(),
+          namespace: z.string().optional(),
+          name: z.string().optional(),
+        })
+        .nullish(),
+    }),
+  ),
+})
+  .superRefine(({ addressType, endpoints }, context) => {
+    if (addressType === 'FQDN') return
+    for (const [i, { addresses }] of endpoints.entries()) {
+      for (const [j, text] of addresses.entries()) {
+        if (isIP(text) === (addressType === 'IPv4' ? 4 : 6)) continue
+        const message = `"${text}" is not an ${addressType} address`
+        context.addIssue({ code: 'custom', path: ['endpoints', i, 'addresses', j], message })
+      }
+    }
+  })
+
+const policyPort = z
+  .strictObject({
+    protocol: protocol.default('TCP'),
+    port: portOrName.nullish(),
+    endPort: portNumber.nullish(),
+  })
+  .superRefine(({ port, endPort }, context) => {
+    if (endPort === undefined || endPort === null) return
+    const issue = (message: string): void =>
+      context.addIssue({ code: 'custom', path: ['endPort'], message })
+    if (typeof port !== 'number') issue('needs a numbered port beside it')
+    else if (endPort < port) issue(`must not be less than port ${port}`)
+  })
+
+const policyPeer = z
+  .strictObject({
+    podSelector: labelSelector.nullish(),
+    namespaceSelector: labelSelector.nullish(),
+    ipBlock: z.strictObject({ cidr: z.string(), except: list(z.string()) }).nullish(),
+  })
+  .superRefine((peer, context) => {
+    const selects = Boolean(peer.podSelector ?? peer.namespaceSelector)
+    const block = Boolean(peer.ipBlock)
+    if (selects !== block) return
+    const message = selects
+      ? 'ipBlock excludes podSelector and namespaceSelector'
+      : 'must have podSelector, namespaceSelector or ipBlock'
+    context.addIssue({ code: 'custom', message })
+  })
+
+export const networkPolicy = z.object({
+  metadata,
+  spec: z.strictObject({
+    podSelector: labelSelector.default({ matchLabels: {}, matchExpressions: [] }),
+    policyTypes: list(z.enum(['Ingress', 'Egress'])),
+    // Absent and empty differ: absent says nothing of the direction, see the defaulting of policyTypes.
+    ingress: z.array(z.strictObject({ from: list(policyPeer), ports: list(policyPort) })).nullish(),
+    egress: z.array(z.strictObject({ to: list(policyPeer), ports: list(policyPort) })).nullish(),
+  }),
+})

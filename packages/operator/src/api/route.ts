@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: Apache-2.0
+// HTTPRoute and GRPCRoute (Gateway API 1.5, with GEP-1731 retries). Fields that we do not carry out are read too, so that the
+// route's condition can say so; a field that does not exist is an error.
+import { z } from 'zod'
+import { metadata } from './core.ts'
+import { dnsName, duration, list, portNumber } from './scalar.ts'
+
+const headerName = z.string().regex(/^[A-Za-z0-9!#$%&'*+\-.^_`|~]{1,256}$/, {
+  error: 'must be a header name (RFC 9110, 5.1)',
+})
+// A line break would be a second header.
+const headerValue = z.string().regex(/^[^\r\n\0]*$/, { error: 'must not contain a line break' })
+
+const parentRef = z.strictObject({
+  group: z.string().default('gateway.networking.k8s.io'),
+  kind: z.string().default('Gateway'),
+  namespace: dnsName.nullish(),
+  name: dnsName,
+  sectionName: z.string().nullish(),
+  port: portNumber.nullish(),
+})
+export type ParentRef = z.output<typeof parentRef>
+
+const pathType = z.enum(['Exact', 'PathPrefix', 'RegularExpression'])
+const path = z
+  .strictObject({ type: pathType.default('PathPrefix'), value: z.string().max(1024).default('/') })
+  .superRefine(({ type, value }, context) => {
+    if (type === 'RegularExpression') return
+    const bad = (message: string): void =>
+      context.addIssue({ code: 'custom', path: ['value'], message })
+    if (!value.startsWith('/')) bad('must start with "/"')
+    // The same list as the CRD's own rules: such a path never arrives after normalisation.
+    for (const part of ['//', '/./', '/../', '%2f', '%2F', '#']) {
+      if (value.includes(part)) bad(`must not contain "${part}"`)
+    }
+    if (/\/\.{1,2}$/.test(value)) bad('must not end in "/." or "/.."')
+    if (/[\s?]/.test(value)) bad('must not contain a blank or "?"')
+  })
+
+const valueMatch = (name: typeof headerName | z.ZodString) =>
+  z.strictObject({
+    type: z.enum(['Exact', 'RegularExpression']).default('Exact'),
+    name,
+    value: z.string().max(4096),
+  })
+
+const header = z.strictObject({ name: headerName, value: headerValue })
+const headerModifier = z.strictObject({
+  set: list(header, 16),
+  add: list(header, 16),
+  remove: list(headerName, 16),
+})
+export type HeaderModifier = z.output<typeof headerModifier>
+
+const pathModifier = z
+  .strictObject({
+    type: z.enum(['ReplaceFullPath', 'ReplacePrefixMatch']),
+    replaceFullPath: z.string().max(1024).optional(),
+    replacePrefixMatch: z.string().max(1024).optional(),
+  })
+  .superRefine((modifier, context) => {
+    const field = modifier.type === 'ReplaceFullPath' ? 'replaceFullPath' : 'replacePrefixMatch'
+    const other = field === 'replaceFullPath' ? 'replacePrefixMatch' : 'replaceFullPath'
+    if (modifier[field] === undefined) {
+      context.addIssue({ code: 'custom', path: [field], message: `missing; type is ${modifier.type}` })
+    }
+    if (modifier[other] !== undefined) {
+      context.addIssue({ code: 'custom', path: [other], message: `does not go with type ${modifier.type}` })
+    }
+  })
+export type PathModifier = z.output<typeof pathModifier>
+
+const redirect = z.strictObject({
+  scheme: z.enum(['http', 'https']).optional(),
+  hostname: dnsName.optional(),
+  path: pathModifier.optional(),
+  port: portNumber.nullish(),
+  statusCode: z.union([z.literal(301), z.literal(302), z.literal(303), z.literal(307), z.literal(308)], {
+    error: 'must be one of 301, 302, 303, 307, 308',
+  }).default(302),
+})
+export type Redirect = z.output<typeof redirect>
+const rewrite = z.strictObject({ hostname: dnsName.optional(), path: pathModifier.optional() })
+export type Rewrite = z.output<typeof rewrite>
+
+/** Field that holds the content of each type of filter. */
+const filterFields = {
+  RequestHeaderModifier: 'requestHeaderModifier',
+  ResponseHeaderModifier: 'responseHeaderModifier',
+  RequestRedirect: 'requestRedirect',
+  URLRewrite: 'urlRewrite',
+  RequestMirror: 'requestMirror',
+  CORS: 'cors',
+  ExternalAuth: 'externalAuth',
+  ExtensionRef: 'extensionRef',
+} as const
+
+const filter = z
+  .strictObject({
+    type: z.enum(Object.keys(filterFields) as (keyof typeof filterFields)[]),
+    requestHeaderModifier: headerModifier.optional(),
+    responseHeaderModifier: headerModifier.optional(),
+    requestRedirect: redirect.optional(),
+    urlRewrite: rewrite.optional(),
+    requestMirror: z.unknown().optional(),
+    cors: z.unknown().optional(),
+    externalAuth: z.unknown().optional(),
+    extensionRef: z.unknown().optional(),
+  })
+  .superRefine((value, context) => {
+    for (const [type, field] of Object.entries(filterFields)) {
+      const wanted = type === value.type
+      if (wanted === (value[field] !== undefined)) continue
+      const message = wanted ? `missing; type is ${type}` : `does not go with type ${value.type}`
+      context.addIssue({ code: 'custom', path: [field], message })
+    }
+  })
+export type RouteFilter = z.output<typeof filter>
+
+const filters = list(filter, 16).superRefine((items, context) => {
+  const seen = new Set<string>()
+  for (const [i, { type }] of items.entries()) {
+    if (seen.has(type) && type !== 'RequestMirror' && type !== 'ExtensionRef') {
+      context.addIssue({ code: 'custom', path: [i, 'type'], message: `${type} may be used once only` })
+    }
+    seen.add(type)
+  }
+  if (seen.has('URLRewrite') && seen.has('RequestRedirect')) {
+    context.addIssue({ code: 'custom', message: 'RequestRedirect excludes URLRewrite' })
+  }
+})
+
+const backendRef = z.strictObject({
+  group: z.string().default(''),
+  kind: z.string().default('Service'),
+  namespace: dnsName.nullish(),
+  name: dnsName,
+  port: portNumber.nullish(),
+  weight: z.int().min(0).max(1_000_000).default(1),
+  filters,
+})
+export type BackendRef = z.output<typeof backendRef>
+
+/** GEP-1731, the text of August 2026: attempts are retries, codes 400 to 599, backoff a base interval. */
+const retry = z.strictObject({
+  codes: list(z.int().min(400).max(599)),
+  attempts: z.int().min(0).max(100).optional(),
+  backoff: duration.optional(),
+})
+export type RouteRetry = z.output<typeof retry>
+
+const timeouts = z
+  .strictObject({ request: duration.optional(), backendRequest: duration.optional() })
+  .superRefine(({ request, backendRequest }, context) => {
+    // 0s disables, so it is never the smaller one.
+    if (request === undefined || backendRequest === undefined || request === 0) return
+    if (backendRequest <= request) return
+    context.addIssue({ code: 'custom', path: ['backendRequest'], message: 'must not exceed request' })
+  })
+
+const methods = ['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'CONNECT', 'OPTIONS', 'TRACE', 'PATCH'] as const
+
+const httpRule = z
+  .strictObject({
+    name: z.string().max(253).nullish(),
+    matches: list(
+      z.strictObject({
+        path: path.default({ type: 'PathPrefix', value: '/' }),
+        headers: list(valueMatch(headerName), 16),
+        queryParams: list(valueMatch(z.string().min(1).max(256)), 16),
+        method: z.enum(methods).optional(),
+      }),
+      64,
+    ),
+    filters,
+    backendRefs: list(backendRef, 16),
+    timeouts: timeouts.optional(),
+    retry: retry.optional(),
+    sessionPersistence: z.unknown().optional(),
+  })
+  .superRefine((rule, context) => {
+    const redirects = rule.filters.some(({ type }) => type === 'RequestRedirect')
+    if (redirects && rule.backendRefs.length > 0) {
+      context.addIssue({ code: 'custom', path: ['backendRefs'], message: 'RequestRedirect excludes backendRefs' })
+    }
+    const prefixes = rule.matches.every((match) => match.path.type === 'PathPrefix')
+    for (const [i, { requestRedirect, urlRewrite }] of rule.filters.entries()) {
+      const type = (requestRedirect?.path ?? urlRewrite?.path)?.type
+      if (type !== 'ReplacePrefixMatch' || prefixes) continue
+      const message = 'ReplacePrefixMatch needs matches of type PathPrefix'
+      context.addIssue({ code: 'custom', path: ['filters', i], message })
+    }
+  })
+
+const commonSpec = {
+  parentRefs: list(parentRef, 32),
+  hostnames: list(z.string(), 16),
+  useDefaultGateways: z.unknown().optional(),
+}
+
+export const httpRoute = z.object({
+  metadata,
+  spec: z.strictObject({ ...commonSpec, rules: list(httpRule, 64) }),
+})
+
+const grpcName = z.string().regex(/^[A-Za-z_][A-Za-z_0-9.]*$/, {
+  error: 'must be a gRPC service or method name',
+})
+const grpcMethod = z
+  .strictObject({
+    type: z.enum(['Exact', 'RegularExpression']).default('Exact'),
+    service: z.string().optional(),
+    method: z.string().optional(),
+  })
+  .superRefine((match, context) => {
+    if (match.service === undefined && match.method === undefined) {
+      context.addIssue({ code: 'custom', message: 'must have service or method' })
+    }
+    if (match.type !== 'Exact') return
+    for (const field of ['service', 'method'] as const) {
+      if (match[field] === undefined || grpcName.safeParse(match[field]).success) continue
+      context.addIssue({ code: 'custom', path: [field], message: `must be the name of a gRPC ${field}` })
+    }
+  })
+
+export const grpcRoute = z.object({
+  metadata,
+  spec: z.strictObject({
+    ...commonSpec,
+    rules: list(
+      z.strictObject({
+        name: z.string().max(253).nullish(),
+        matches: list(
+          z.strictObject({ method: grpcMethod.optional(), headers: list(valueMatch(headerName), 16) }),
+          64,
+        ),
+        filters,
+        backendRefs: list(backendRef, 16),
+        sessionPersistence: z.unknown().optional(),
+      }),
+      64,
+    ),
+  }),
+})

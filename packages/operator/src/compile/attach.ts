@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+// PURE: which routes and L7Services apply to which port of which Service, and which of them lose (GEP-1294).
+import { FailureMode, L7Protocol } from '@pillion/contract'
+import { keyOf, type ApiObject } from '../api/object.ts'
+import type { ParentRef } from '../api/route.ts'
+import type { Snapshot } from '../index/objects.ts'
+import { accepted, refused, type Condition } from './condition.ts'
+import { unsupported } from './unsupported.ts'
+
+export type Route = ApiObject<'HTTPRoute'> | ApiObject<'GRPCRoute'>
+export type Service = ApiObject<'Service'>
+type Port = Service['spec']['ports'][number]
+
+/** What is declared for a ServicePort. */
+export interface Declaration {
+  readonly protocol: L7Protocol
+  readonly failureMode: FailureMode
+  readonly l7Service: ApiObject<'L7Service'> | undefined
+  /** Routes of the Service's own namespace: for every client. */
+  readonly producers: readonly Route[]
+  /** Routes of other namespaces: for clients of the route's namespace. */
+  readonly consumers: readonly Route[]
+}
+
+export interface Attachments {
+  /** By ServicePort name; only ports that are declared. */
+  readonly declarations: ReadonlyMap<string, Declaration>
+  readonly conditions: ReadonlyMap<string, readonly Condition[]>
+}
+
+/** "shop/web:80/TCP". */
+export function servicePortName(service: Service, port: Port): string {
+  return `${service.metadata.namespace}/${service.metadata.name}:${port.port}/${port.protocol}`
+}
+
+/** appProtocols that an HTTP or gRPC route may stand in front of; a port that says another word is left alone. */
+const routable = new Set(['http', 'http2', 'grpc', 'kubernetes.io/h2c', 'kubernetes.io/ws'])
+
+interface Target {
+  readonly name: string
+  readonly service: Service
+  readonly port: Port
+}
+
+export function attach(snapshot: Snapshot): Attachments {
+  const conditions = new Map<string, Condition[]>()
+  const routes = new Map<string, { target: Target; routes: Route[] }>()
+  const refusals = new Map<Route, Condition[]>()
+  const ours = new Set<Route>()
+  for (const route of [...snapshot.HTTPRoute.values(), ...snapshot.GRPCRoute.values()]) {
+    const parents = route.spec.parentRefs.filter(isService)
+    if (parents.length === 0) continue
+    ours.add(route)
+    const reasons = unsupported(route)
+    if (reasons.length > 0) {
+      refusals.set(route, [refused('UnsupportedValue', reasons.join('; '))])
+      continue
+    }
+    for (const parent of parents) {
+      const targets = targetsOf(snapshot, route, parent)
+      if (typeof targets === 'string') add(refusals, route, refused('NoMatchingParent', targets))
+      else for (const target of targets) addRoute(routes, target, route)
+    }
+  }
+  const l7Services = declared(snapshot, conditions)
+  const declarations = new Map<string, Declaration>()
+  const names = new Set([...routes.keys(), ...l7Services.keys()])
+  for (const name of names) {
+    const attached = routes.get(name)
+    const winners = attached === undefined ? [] : resolve(attached, refusals)
+    const l7Service = l7Services.get(name)
+    const [first] = winners
+    if (first === undefined && l7Service === undefined) continue
+    const namespace = name.slice(0, name.indexOf('/'))
+    declarations.set(name, {
+      protocol: l7Service ? protocols[l7Service.spec.protocol] : impliedProtocol(first, attached?.target.port),
+      failureMode: failureModeOf(snapshot, l7Service),
+      l7Service,
+      producers: winners.filter((route) => route.metadata.namespace === namespace),
+      consumers: winners.filter((route) => route.metadata.namespace !== namespace),
+    })
+  }
+  for (const route of ours) conditions.set(keyOf(route), refusals.get(route)?.slice(0, 1) ?? [accepted])
+  return { declarations, conditions }
+}
+
+function isService({ group, kind }: ParentRef): boolean {
+  return (group === '' || group === 'core') && kind === 'Service'
+}
+
+/** The ports that a parentRef means, or why there is none. */
+function targetsOf(snapshot: Snapshot, route: Route, parent: ParentRef): Target[] | string {
+  const name = `${parent.namespace ?? route.metadata.namespace}/${parent.name}`
+  const service = snapshot.Service.get(name)
+  if (service === undefined) return `Service ${name} does not exist`
+  if (service.spec.type === 'ExternalName') return `Service ${name} is of type ExternalName`
+  if (service.spec.clusterIP === 'None') return `Service ${name} is headless: it has no address to route for`
+  const port = parent.port ?? undefined
+  const section = parent.sectionName ?? undefined
+  const found = service.spec.ports.filter(
+    (candidate) =>
+      candidate.protocol === 'TCP' &&
+      (port === undefined || candidate.port === port) &&
+      (section === undefined || candidate.name === section) &&
+      // Without a port the route is for all ports, but never for one that says that it is no HTTP.
+      (port !== undefined || section !== undefined || routable.has(candidate.appProtocol ?? 'http')),
+  )
+  if (found.length === 0) return `Service ${name} has no TCP port ${port ?? section ?? 'for HTTP or gRPC'}`
+  return found.map((candidate) => ({ name: servicePortName(service, candidate), service, port: candidate }))
+}
+
+function addRoute(routes: Map<string, { target: Target; routes: Route[] }>, target: Target, route: Route): void {
+  const entry = routes.get(target.name)
+  if (entry === undefined) routes.set(target.name, { target, routes: [route] })
+  else if (!entry.routes.includes(route)) entry.routes.push(route)
+}
+
+function add(refusals: Map<Route, Condition[]>, route: Route, condition: Condition): void {
+  refusals.set(route, [...(refusals.get(route) ?? []), condition])
+}
+
+/**
+ * The routes of a port that apply: GRPCRoute before HTTPRoute. The Service's own namespace decides first, so that a consumer's
+ * route cannot put the owner's out of force.
+ */
+function resolve(
+  { target, routes }: { target: Target; routes: readonly Route[] },
+  refusals: Map<Route, Condition[]>,
+): Route[] {
+  const own = routes.filter((route) => route.metadata.namespace === target.service.metadata.namespace)
+  const deciding = own.length > 0 ? own : routes
+  const kind = deciding.some((route) => route.kind === 'GRPCRoute') ? 'GRPCRoute' : 'HTTPRoute'
+  for (const route of routes) {
+    if (route.kind === kind) continue
+    add(refusals, route, refused('Conflicted', `${target.name} has a ${kind}; one port has routes of one kind`))
+  }
+  return routes.filter((route) => route.kind === kind)
+}
+
+const protocols = { http: L7Protocol.HTTP, http2: L7Protocol.HTTP2, grpc: L7Protocol.GRPC } as const
+
+function impliedProtocol(route: Route | undefined, port: Port | undefined): L7Protocol {
+  if (route?.kind === 'GRPCRoute') return L7Protocol.GRPC
+  return port?.appProtocol === 'kubernetes.io/h2c' ? L7Protocol.HTTP2 : L7Protocol.HTTP
+}
+
+/** L7Services by ServicePort name: one that names the port before one that names all; then the older one, then by name. */
+function declared(
+  snapshot: Snapshot,
+  conditions: Map<string, Condition[]>,
+): Map<string, ApiObject<'L7Service'>> {
+  const out = new Map<string, ApiObject<'L7Service'>>()
+  const sorted = [...snapshot.L7Service.values()].sort(
+    (a, b) =>
+      Number(a.spec.targetRef.port === undefined) - Number(b.spec.targetRef.port === undefined) || byAge(a, b),
+  )
+  for (const l7Service of sorted) {
+    const { name, port } = l7Service.spec.targetRef
+    const key = keyOf(l7Service)
+    const service = snapshot.Service.get(`${l7Service.metadata.namespace}/${name}`)
+    const ports = (service?.spec.ports ?? []).filter(
+      (candidate) => candidate.protocol === 'TCP' && (port === undefined || candidate.port === port),
+    )
+    if (service === undefined || ports.length === 0) {
+      const what = service === undefined ? 'does not exist' : `has no TCP port${port === undefined ? '' : ` ${port}`}`
+      conditions.set(key, [refused('TargetNotFound', `Service ${l7Service.metadata.namespace}/${name} ${what}`)])
+      continue
+    }
+    const names = ports.map((each) => servicePortName(service, each))
+    const mine = names.filter((each) => !out.has(each))
+    if (mine.length === 0) {
+      const winners = new Set(names.map((each) => out.get(each)?.metadata.name))
+      const message = `every port is declared by L7Service ${[...winners].join(', ')}`
+      conditions.set(key, [refused('Conflicted', message)])
+      continue
+    }
+    for (const each of mine) out.set(each, l7Service)
+    conditions.set(key, [accepted])
+  }
+  return out
+}
+
+/** Older first; without a time after those with one; then by namespace and name. */
+export function byAge(
+  a: { metadata: ApiObject['metadata'] },
+  b: { metadata: ApiObject['metadata'] },
+): number {
+  // RFC 3339 in UTC, as Kubernetes writes it, sorts as text; "~" is after every digit.
+  const age = (object: typeof a): string => object.metadata.creationTimestamp ?? '~'
+  const name = (object: typeof a): string => `${object.metadata.namespace}/${object.metadata.name}`
+  return compareText(age(a), age(b)) || compareText(name(a), name(b))
+}
+
+function compareText(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0
+}
+
+function failureModeOf(snapshot: Snapshot, l7Service: ApiObject<'L7Service'> | undefined): FailureMode {
+  const mode = l7Service?.spec.failureMode ?? snapshot.Mesh.get('/default')?.spec.failureMode ?? 'Bypass'
+  return mode === 'Reject' ? FailureMode.REJECT : FailureMode.BYPASS
+}

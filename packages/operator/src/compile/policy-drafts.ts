@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+// PURE: the two kinds of policy in one form: who is subject, what is allowed or denied, to or from whom.
+import { Action, Protocol, type Identity } from '@pillion/contract'
+import { keyOf, type ApiObject } from '../api/object.ts'
+import type { LabelSelector } from '../api/scalar.ts'
+import { matches, type Labels } from './selector.ts'
+
+/** What selectors are matched against. */
+export interface World {
+  readonly identities: readonly Identity[]
+  readonly namespaceLabels: (namespace: string) => Labels
+}
+
+export interface DraftPort {
+  readonly protocol: number
+  readonly protocolName: string
+  /** undefined: every port of the protocol. */
+  readonly port: number | string | undefined
+  readonly endPort: number | undefined
+}
+
+export interface DraftRule {
+  /** "NetworkPolicy shop/api ingress[0]". */
+  readonly text: string
+  /** Identities; 0 is everybody. Empty: nobody. */
+  readonly peers: readonly number[]
+  /** Empty: every port of every protocol. */
+  readonly ports: readonly DraftPort[]
+}
+
+/** One direction of one policy. */
+export interface Draft {
+  readonly key: string
+  readonly text: string
+  readonly direction: 'ingress' | 'egress'
+  readonly isolates: boolean
+  readonly action: Action
+  readonly subjects: readonly number[]
+  readonly rules: readonly DraftRule[]
+  /** Paths of peers that are left out because they cannot be carried out. */
+  readonly ignored: readonly string[]
+}
+
+type NetworkPolicy = ApiObject<'NetworkPolicy'>
+type AccessPolicy = ApiObject<'AccessPolicy'>
+type NetworkSpec = NetworkPolicy['spec']
+type NetworkPeer = NonNullable<NetworkSpec['ingress']>[number]['from'][number]
+
+export function networkDrafts(policy: NetworkPolicy, world: World): Draft[] {
+  const { spec } = policy
+  const { namespace } = policy.metadata
+  const subjects = select(world, namespace, undefined, spec.podSelector)
+  // Defaulting of the API: Ingress always, Egress when the policy has an egress section.
+  const types = spec.policyTypes.length > 0 ? spec.policyTypes : ['Ingress', ...(spec.egress ? ['Egress'] : [])]
+  const drafts: Draft[] = []
+  const direction = (name: 'ingress' | 'egress', rules: readonly { peers: readonly NetworkPeer[]; ports: DraftRule['ports'] }[]): void => {
+    const text = `NetworkPolicy ${namespace}/${policy.metadata.name}`
+    const ignored: string[] = []
+    const field = name === 'ingress' ? 'from' : 'to'
+    const drafted = rules.map(({ peers, ports }, i): DraftRule => {
+      for (const [j, { ipBlock }] of peers.entries()) {
+        if (ipBlock) ignored.push(`spec.${name}[${i}].${field}[${j}]`)
+      }
+      // No peers at all is everybody; peers that match nobody are nobody.
+      const ids = peers.length === 0 ? [0] : unique(peers.flatMap((peer) => networkPeer(world, namespace, peer)))
+      return { text: `${text} ${name}[${i}]`, peers: ids, ports }
+    })
+    drafts.push({ key: keyOf(policy), text: `${text} ${name}`, direction: name, isolates: true, action: Action.ALLOW, subjects, rules: drafted, ignored })
+  }
+  if (types.includes('Ingress')) {
+    direction('ingress', (spec.ingress ?? []).map(({ from, ports }) => ({ peers: from, ports: ports.map(draftPort) })))
+  }
+  if (types.includes('Egress')) {
+    direction('egress', (spec.egress ?? []).map(({ to, ports }) => ({ peers: to, ports: ports.map(draftPort) })))
+  }
+  return drafts
+}
+
+function networkPeer(world: World, namespace: string, peer: NetworkPeer): number[] {
+  if (peer.ipBlock) return []
+  return select(world, namespace, peer.namespaceSelector ?? undefined, peer.podSelector ?? undefined)
+}
+
+export function accessDrafts(policy: AccessPolicy, world: World): Draft {
+  const { spec } = policy
+  const { namespace } = policy.metadata
+  const text = `AccessPolicy ${namespace}/${policy.metadata.name}`
+  const rules = spec.rules.map(
+    ({ from, ports }, i): DraftRule => ({
+      text: `${text} rules[${i}]`,
+      peers: unique(from.flatMap((peer) => accessPeer(world, namespace, peer))),
+      ports: ports.map(draftPort),
+    }),
+  )
+  return {
+    key: keyOf(policy),
+    text,
+    direction: 'ingress',
+    isolates: spec.action === 'Allow',
+    action: spec.action === 'Allow' ? Action.ALLOW : Action.DENY,
+    subjects: select(world, namespace, undefined, spec.selector),
+    rules,
+    ignored: [],
+  }
+}
+
+type AccessPeer = AccessPolicy['spec']['rules'][number]['from'][number]
+
+function accessPeer(world: World, namespace: string, peer: AccessPeer): number[] {
+  const { namespaceSelector, podSelector, serviceAccounts } = peer
+  // Service accounts name their namespace, so alone they are not bound to the policy's.
+  const everywhere: LabelSelector = { matchLabels: {}, matchExpressions: [] }
+  const namespaces = namespaceSelector ?? (podSelector === undefined ? everywhere : undefined)
+  const selected = select(world, namespace, namespaces, podSelector)
+  if (serviceAccounts === undefined) return selected
+  const accounts = new Set(serviceAccounts)
+  const byId = new Map(world.identities.map((identity) => [identity.id, identity]))
+  return selected.filter((id) => {
+    const identity = byId.get(id)
+    return accounts.has(`${identity?.namespace}/${identity?.serviceAccount}`)
+  })
+}
+
+/** Identities of the namespaces (undefined: the policy's own) and pods (undefined: all of them). */
+function select(
+  world: World,
+  namespace: string,
+  namespaces: LabelSelector | undefined,
+  pods: LabelSelector | undefined,
+): number[] {
+  return world.identities
+    .filter(
+      (identity) =>
+        (namespaces === undefined
+          ? identity.namespace === namespace
+          : matches(namespaces, world.namespaceLabels(identity.namespace))) &&
+        (pods === undefined || matches(pods, identity.labels)),
+    )
+    .map(({ id }) => id)
+}
+
+function draftPort(port: { protocol: keyof typeof Protocol; port?: number | string | null | undefined; endPort?: number | null | undefined }): DraftPort {
+  return {
+    protocol: Protocol[port.protocol],
+    protocolName: port.protocol,
+    port: port.port ?? undefined,
+    endPort: port.endPort ?? undefined,
+  }
+}
+
+function unique(ids: readonly number[]): number[] {
+  return [...new Set(ids)].sort((a, b) => a - b)
+}

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every option and limit of the operator, in one table; parsing is a loop over it.
+import { OperatorError } from './errors.ts'
+
+interface Option {
+  readonly flag: string
+  readonly env: string
+  readonly kind: 'text' | 'ms' | 'bytes' | 'count'
+  /** undefined: required. */
+  readonly default: string | undefined
+  readonly doc: string
+}
+
+function option(
+  flag: string,
+  kind: Option['kind'],
+  fallback: string | undefined,
+  doc: string,
+): Option {
+  const env = `PILLION_OPERATOR_${flag.toUpperCase().replaceAll('-', '_')}`
+  return { flag, env, kind, default: fallback, doc }
+}
+
+export const optionTable = {
+  source: option('source', 'text', 'directory', 'where objects come from: directory'),
+  dir: option('dir', 'text', undefined, 'directory of YAML and JSON manifests, with everything below it'),
+  statusDir: option('status-dir', 'text', undefined, 'directory for STATUS files and for what survives a restart'),
+  listen: option('listen', 'text', undefined, 'where agents and proxies subscribe: unix:PATH or host:port'),
+  adminSocket: option('admin-socket', 'text', undefined, 'UNIX socket of /healthz /readyz /metrics /debug'),
+  logLevel: option('log-level', 'text', 'info', 'fatal, error, warn, info, debug, trace or silent'),
+  debounceMs: option('debounce', 'ms', '5', 'how long changes of files are collected after the first'),
+  rescanMs: option('rescan', 'ms', '10000', 'how often the directory is compared as a whole, for lost notifications'),
+  maxFileBytes: option('max-file-bytes', 'bytes', '16777216', 'largest manifest file that is read'),
+  nackRetryMs: option('nack-retry', 'ms', '5000', 'how long until a refused configuration is offered again'),
+  statusDelayMs: option('status-delay', 'ms', '50', 'how long changes of status are collected before files are written'),
+} as const satisfies Record<string, Option>
+
+type Table = typeof optionTable
+export type Options = {
+  readonly [K in keyof Table]: Table[K]['kind'] extends 'text' ? string : number
+}
+
+/** Values from argv, then the environment, then the defaults. Throws an OperatorError `USAGE` that names the flag. */
+export function parseOptions(
+  argv: readonly string[],
+  env: Readonly<Record<string, string | undefined>>,
+): Options {
+  const given = readArguments(argv)
+  const values: Record<string, string | number> = {}
+  for (const [key, row] of Object.entries(optionTable)) {
+    const raw = given.get(row.flag) ?? env[row.env] ?? row.default
+    if (raw === undefined) {
+      throw new OperatorError('USAGE', `--${row.flag} is missing: ${row.doc}`)
+    }
+    values[key] = convert(row, raw)
+  }
+  if (values['source'] !== 'directory') {
+    throw new OperatorError('USAGE', `--source: "${values['source']}" is not known; use directory`)
+  }
+  return values as unknown as Options
+}
+
+function readArguments(argv: readonly string[]): Map<string, string> {
+  const flags = new Set<string>(Object.values(optionTable).map(({ flag }) => flag))
+  const given = new Map<string, string>()
+  for (let i = 0; i < argv.length; i++) {
+    const [name = '', inline] = (argv[i] ?? '').split(/=(.*)/s, 2)
+    const flag = name.startsWith('--') ? name.slice(2) : ''
+    if (!flags.has(flag)) throw new OperatorError('USAGE', `unknown argument "${argv[i]}"`)
+    const value = inline ?? argv[++i]
+    if (value === undefined) throw new OperatorError('USAGE', `${name} needs a value`)
+    given.set(flag, value)
+  }
+  return given
+}
+
+function convert(row: Option, raw: string): string | number {
+  if (row.kind === 'text') return raw
+  if (!/^\d{1,15}$/.test(raw)) {
+    throw new OperatorError('USAGE', `--${row.flag}: "${raw}" is not a whole number (${row.kind})`)
+  }
+  return Number(raw)
+}
