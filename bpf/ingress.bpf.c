@@ -131,19 +131,13 @@ static __noinline void report(struct __sk_buff *skb, struct packet *packet, stru
 }
 
 /* An open TCP connection: one comparison, unless the policy has changed. */
-static __always_inline int open_connection(struct __sk_buff *skb)
+static __always_inline int open_connection(struct __sk_buff *skb, struct bpf_sock *sk)
 {
 	const struct settings *config = settings();
-	struct bpf_sock *sk = skb->sk;
 	struct flow_key key = {};
 	struct packet packet = {};
 	struct socket *socket;
 
-	if (!sk)
-		return ALLOW;
-	sk = bpf_sk_fullsock(sk);
-	if (!sk)
-		return ALLOW;
 	socket = bpf_sk_storage_get(&pl_sockets, sk, 0, 0);
 	if (!socket || !config)
 		return ALLOW;
@@ -211,12 +205,18 @@ int pl_ingress(struct __sk_buff *skb)
 	struct addr_info src;
 	struct who who;
 
+	struct bpf_sock *sk = skb->sk;
+
+	/* By far most packets: of an open connection. They are not even parsed. */
+	sk = sk ? bpf_sk_fullsock(sk) : 0;
+	if (sk && sk->protocol == IPPROTO_TCP && sk->type == SOCK_STREAM && sk->state != BPF_TCP_LISTEN)
+		return open_connection(skb, sk);
 	if (parse(skb, &packet)) {
 		count(COUNTER_PARSE_ERROR);
 		return REFUSE;
 	}
 	if (packet.protocol == IPPROTO_TCP && (packet.tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_SYN)
-		return open_connection(skb);
+		return ALLOW; /* completes a handshake whose SYN was judged */
 	if (!packet.first_fragment || addr_is_loopback(&packet.src) || is_signalling(&packet))
 		return ALLOW;
 	who_owns_skb(&who, skb);

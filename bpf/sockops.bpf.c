@@ -2,14 +2,15 @@
 /*
  * The life of a TCP connection: who owns it, when it opens and closes, whether it may be accelerated.
  *
- * Hook: sockops. Reads: pl_sockets, pl_addresses, pl_sock_exe, pl_executables, pl_settings. Writes: pl_sockets,
- * pl_origins, pl_sockhash, pl_flows, pl_events, pl_counters. Returns: 1 (the reply field is never used).
+ * Hook: sockops. Reads: pl_addresses, pl_executables, pl_settings. Writes: pl_sockets, pl_origins, pl_listen_exes,
+ * pl_executables, pl_sockhash, pl_flows, pl_events, pl_counters. Returns: 1 (the reply field is never used).
  */
-#include "include/pillion/event.h"
+#include "include/pillion/exe.h"
 #include "include/pillion/flow.h"
 #include "include/pillion/identity.h"
 
 #define TCP_CLOSE 7
+#define TCP_LISTEN 10
 
 static __always_inline void flow_key_of(struct bpf_sock_ops *ctx, struct flow_key *key)
 {
@@ -45,37 +46,80 @@ static __always_inline void record_origin(struct bpf_sock_ops *ctx, struct socke
 		count(COUNTER_MAP_FULL);
 }
 
-/* May this end be accelerated? Auto: only an executable that the agent has seen to be unable to splice(2). */
-static __always_inline bool may_accelerate(struct bpf_sock *sk, const struct addr_info *self)
+/* May this end be accelerated, as far as it is settled without looking at executables? 1 yes, 0 no, -1: look. */
+static __always_inline int settled(const struct settings *config, const struct addr_info *self)
 {
-	const struct settings *config = settings();
-	struct exe_key *key;
-	struct exe *exe;
-
-	if (!(self->flags & ADDR_LOCAL) || self->flags & ADDR_ACCEL_OFF || !config)
-		return false;
+	if (self->flags & ADDR_ACCEL_OFF)
+		return 0;
 	if (self->flags & ADDR_ACCEL_ON || config->accel == ACCEL_ON)
-		return true;
-	if (config->accel == ACCEL_OFF)
-		return false;
-	key = bpf_sk_storage_get(&pl_sock_exe, sk, 0, 0);
-	if (!key)
-		return false;
-	exe = bpf_map_lookup_elem(&pl_executables, key);
-	return exe && exe->verdict == EXE_PLAIN;
+		return 1;
+	return config->accel == ACCEL_AUTO ? -1 : 0;
+}
+
+static __always_inline void listen_key_of(struct bpf_sock_ops *ctx, struct listen_key *key)
+{
+	key->netns = bpf_get_netns_cookie(ctx);
+	key->port = ctx->local_port;
+}
+
+/* listen(2), in the context of its caller: remember the executable for what will be accepted. */
+static __always_inline void listening(struct bpf_sock_ops *ctx)
+{
+	struct listen_exe fresh = { .listeners = 1 }, *known;
+	struct listen_key key = {};
+
+	if (!current_exe(&fresh.exe))
+		return;
+	if (!exe_is_plain(&fresh.exe))
+		ask_for_exe(&fresh.exe);
+	listen_key_of(ctx, &key);
+	known = bpf_map_lookup_elem(&pl_listen_exes, &key);
+	if (known) {
+		known->listeners += 1;
+		if (known->exe.inode != fresh.exe.inode || known->exe.device != fresh.exe.device)
+			known->mixed = 1;
+	} else if (bpf_map_update_elem(&pl_listen_exes, &key, &fresh, BPF_NOEXIST)) {
+		count(COUNTER_MAP_FULL);
+		return;
+	}
+	/* To hear of its end. What it accepts inherits the flag; established() clears it there. */
+	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
+}
+
+static __always_inline void stopped_listening(struct bpf_sock_ops *ctx)
+{
+	struct listen_key key = {};
+	struct listen_exe *known;
+
+	listen_key_of(ctx, &key);
+	known = bpf_map_lookup_elem(&pl_listen_exes, &key);
+	if (!known)
+		return;
+	known->listeners -= 1;
+	if (!known->listeners)
+		bpf_map_delete_elem(&pl_listen_exes, &key);
+}
+
+static __always_inline bool listener_is_plain(struct bpf_sock_ops *ctx)
+{
+	struct listen_key key = {};
+	struct listen_exe *known;
+
+	listen_key_of(ctx, &key);
+	known = bpf_map_lookup_elem(&pl_listen_exes, &key);
+	return known && !known->mixed && exe_is_plain(&known->exe);
 }
 
 /*
  * Only here, in the ESTABLISHED callbacks, does a socket enter the map: no byte has arrived yet. A socket that is put in
  * later reorders what it has not read (design 4.5).
  */
-static __always_inline void accelerate(struct bpf_sock_ops *ctx, struct socket *socket, struct flow_key *key,
-				       const struct addr_info *self, const struct addr_info *peer)
+static __always_inline void accelerate(struct bpf_sock_ops *ctx, struct socket *socket, struct flow_key *key)
 {
 	struct bpf_sock *sk = ctx->sk;
 	struct flow flow = {};
 
-	if (!sk || !(peer->flags & ADDR_LOCAL) || !may_accelerate(sk, self))
+	if (!sk)
 		return;
 	flow.sock = (__u64)sk;
 	if (bpf_map_update_elem(&pl_flows, key, &flow, BPF_ANY)) {
@@ -108,50 +152,110 @@ static __always_inline void fill(struct flow_event *event, const struct socket *
 	__builtin_memcpy(event->comm, socket->comm, sizeof(event->comm));
 }
 
-static __always_inline void established(struct bpf_sock_ops *ctx, bool passive)
+static __always_inline void report_open(struct bpf_sock_ops *ctx, struct socket *socket, const struct flow_key *key)
+{
+	struct flow_event *event = event_reserve(EVENT_OPEN);
+
+	socket->flags |= SOCKET_REPORTED;
+	if (!event)
+		return;
+	fill(event, socket, key);
+	event->cookie = bpf_get_socket_cookie(ctx);
+	event_submit(event);
+}
+
+static __always_inline void hear_of_states(struct bpf_sock_ops *ctx)
+{
+	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
+}
+
+/*
+ * connect(2), in the context of its caller, source port chosen, SYN not sent. All that can be settled is settled here,
+ * where the process is known.
+ */
+static __always_inline void connecting(struct bpf_sock_ops *ctx)
 {
 	const struct settings *config = settings();
-	struct bpf_sock *sk = ctx->sk;
 	struct addr_info self, peer;
-	struct flow_event *event;
 	struct flow_key key = {};
 	struct socket *socket;
+	struct bpf_sock *sk = ctx->sk;
+	int may;
 
-	if (!sk || !config)
+	socket = sk ? bpf_sk_storage_get(&pl_sockets, sk, 0, 0) : 0;
+	if (!socket || !config)
 		return;
 	flow_key_of(ctx, &key);
-	if (addr_is_loopback(&key.local) || addr_is_loopback(&key.remote))
+	if (socket->flags & SOCKET_L7) {
+		record_origin(ctx, socket, &key);
+		hear_of_states(ctx); /* refused before it was established: the entry goes all the same */
+	}
+	peer = who_is_at(&key.remote);
+	if (!(peer.flags & ADDR_LOCAL))
+		return;
+	self = who_is_at(&key.local);
+	if (!(self.flags & ADDR_LOCAL))
+		return;
+	socket->flags |= SOCKET_LOCAL;
+	may = settled(config, &self);
+	if (may > 0 || (may < 0 && current_exe_is_plain()))
+		socket->flags |= SOCKET_MAY_ACCEL;
+}
+
+static __always_inline void connected(struct bpf_sock_ops *ctx)
+{
+	struct bpf_sock *sk = ctx->sk;
+	struct socket *socket = sk ? bpf_sk_storage_get(&pl_sockets, sk, 0, 0) : 0;
+	struct flow_key key = {};
+
+	/* Without: connected before the programs were attached, or loopback. Its next connect is ours. */
+	if (!socket)
+		return;
+	flow_key_of(ctx, &key);
+	socket->flags |= SOCKET_TRACKED;
+	socket->opened_ns = bpf_ktime_get_ns();
+	hear_of_states(ctx);
+	if (socket->flags & SOCKET_MAY_ACCEL)
+		accelerate(ctx, socket, &key);
+	report_open(ctx, socket, &key);
+}
+
+static __always_inline void accepted(struct bpf_sock_ops *ctx)
+{
+	const struct settings *config = settings();
+	struct addr_info self, peer;
+	struct flow_key key = {};
+	struct socket *socket;
+	struct bpf_sock *sk = ctx->sk;
+	bool local;
+	int may;
+
+	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags & ~BPF_SOCK_OPS_STATE_CB_FLAG);
+	flow_key_of(ctx, &key);
+	if (!sk || !config || addr_is_loopback(&key.local) || addr_is_loopback(&key.remote))
 		return;
 	socket = bpf_sk_storage_get(&pl_sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!socket)
 		return;
 	self = who_is_at(&key.local);
 	peer = who_is_at(&key.remote);
-	if (passive) {
-		socket->flags = SOCKET_PASSIVE;
-		socket->src_identity = peer.identity;
-		socket->dst_identity = self.identity;
-		socket->policy_generation = config->policy_generation;
-	} else if (!socket->src_identity) {
-		/* Connected before the programs were attached. */
-		socket->src_identity = self.identity;
-		socket->dst_identity = peer.identity;
-		socket->policy_generation = config->policy_generation;
-	}
-	socket->flags |= SOCKET_TRACKED;
+	local = self.flags & peer.flags & ADDR_LOCAL;
+	socket->flags = SOCKET_PASSIVE | SOCKET_TRACKED | (local ? SOCKET_LOCAL : 0);
+	socket->src_identity = peer.identity;
+	socket->dst_identity = self.identity;
+	socket->policy_generation = config->policy_generation;
 	socket->opened_ns = bpf_ktime_get_ns();
-	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
-	accelerate(ctx, socket, &key, &self, &peer);
 	/* A connection with both ends on this node is told once, by the end that opened it. */
-	if (passive && peer.flags & ADDR_LOCAL)
+	if (!local) {
+		hear_of_states(ctx);
+		report_open(ctx, socket, &key);
 		return;
-	socket->flags |= SOCKET_REPORTED;
-	event = event_reserve(EVENT_OPEN);
-	if (!event)
-		return;
-	fill(event, socket, &key);
-	event->cookie = bpf_get_socket_cookie(ctx);
-	event_submit(event);
+	}
+	may = settled(config, &self);
+	if (may > 0 || (may < 0 && listener_is_plain(ctx))) {
+		hear_of_states(ctx);
+		accelerate(ctx, socket, &key);
+	}
 }
 
 static __always_inline void closed(struct bpf_sock_ops *ctx)
@@ -201,33 +305,23 @@ static __always_inline void closed(struct bpf_sock_ops *ctx)
 SEC("sockops")
 int pl_sockops(struct bpf_sock_ops *ctx)
 {
-	struct flow_key key = {};
-	struct socket *socket;
-	struct bpf_sock *sk;
+	__u32 op = ctx->op;
 
 	if (ctx->family != AF_INET && ctx->family != AF_INET6)
 		return ALLOW;
-	switch (ctx->op) {
-	case BPF_SOCK_OPS_TCP_CONNECT_CB:
-		sk = ctx->sk;
-		socket = sk ? bpf_sk_storage_get(&pl_sockets, sk, 0, 0) : 0;
-		if (socket && socket->flags & SOCKET_L7) {
-			flow_key_of(ctx, &key);
-			record_origin(ctx, socket, &key);
-			/* Refused before it was established: the entry goes with the socket all the same. */
-			bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
-		}
-		break;
-	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
-		established(ctx, false);
-		break;
-	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
-		established(ctx, true);
-		break;
-	case BPF_SOCK_OPS_STATE_CB:
-		if (ctx->args[1] == TCP_CLOSE)
+	if (op == BPF_SOCK_OPS_TCP_CONNECT_CB)
+		connecting(ctx);
+	else if (op == BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB)
+		connected(ctx);
+	else if (op == BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB)
+		accepted(ctx);
+	else if (op == BPF_SOCK_OPS_TCP_LISTEN_CB)
+		listening(ctx);
+	else if (op == BPF_SOCK_OPS_STATE_CB && ctx->args[1] == TCP_CLOSE) {
+		if (ctx->args[0] == TCP_LISTEN)
+			stopped_listening(ctx);
+		else
 			closed(ctx);
-		break;
 	}
 	return ALLOW;
 }

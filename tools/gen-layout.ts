@@ -86,6 +86,13 @@ function member(m: Member, at: number): { ts: string; read: string; write: strin
       write: `putBytes(into, at + ${at}, ${value}, ${bytes})`,
     }
   }
+  if (type.kind === 'STRUCT' && type.name !== '(anon)') {
+    return {
+      ts: pascal(type.name),
+      read: `${camel(type.name)}Layout.read(from, at + ${at})`,
+      write: `${camel(type.name)}Layout.write(${value}, into, at + ${at})`,
+    }
+  }
   throw new Error(`${m.name}: no rule for BTF ${type.kind} ${type.name}`)
 }
 

@@ -8,10 +8,18 @@
 /* The reader polls; it is never woken per event, which would cost a connection set-up more than the event itself. */
 #define EVENT_SUBMIT_FLAGS BPF_RB_NO_WAKEUP
 
+/*
+ * Opens and closes give way to denials: they are dropped, and counted, while a quarter of the buffer waits to be read.
+ */
+#define EVENT_BACKLOG_LIMIT (1 << 19)
+
 static __always_inline struct flow_event *event_reserve(__u8 kind)
 {
-	struct flow_event *event = bpf_ringbuf_reserve(&pl_events, sizeof(*event), 0);
+	struct flow_event *event = 0;
 
+	if ((kind != EVENT_OPEN && kind != EVENT_CLOSE) ||
+	    bpf_ringbuf_query(&pl_events, BPF_RB_AVAIL_DATA) < EVENT_BACKLOG_LIMIT)
+		event = bpf_ringbuf_reserve(&pl_events, sizeof(*event), 0);
 	if (!event) {
 		count(COUNTER_EVENT_LOST);
 		return 0;
@@ -27,10 +35,13 @@ static __always_inline void event_submit(struct flow_event *event)
 	bpf_ringbuf_submit(event, EVENT_SUBMIT_FLAGS);
 }
 
+/* The calling process; only in hooks that run in its context. Read by CO-RE: sockops has no helper for it. */
 static __always_inline void event_process(struct flow_event *event)
 {
-	event->pid = bpf_get_current_pid_tgid() >> 32;
-	bpf_get_current_comm(event->comm, sizeof(event->comm));
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+
+	event->pid = BPF_CORE_READ(task, tgid);
+	BPF_CORE_READ_INTO(&event->comm, task, comm);
 }
 
 #endif

@@ -62,6 +62,8 @@ struct mm_struct {
 
 struct task_struct {
 	struct mm_struct *mm;
+	int tgid;
+	char comm[16];
 };
 
 #pragma clang attribute pop

@@ -28,6 +28,7 @@ PILLION_MAP(pl_backends, BPF_MAP_TYPE_HASH, __u32, struct backend, 262144, BPF_F
 PILLION_MAP(pl_subjects, BPF_MAP_TYPE_HASH, struct subject_key, struct subject, 65536, BPF_F_NO_PREALLOC);
 PILLION_MAP(pl_rules, BPF_MAP_TYPE_HASH, struct rule_key, struct rule, 524288, BPF_F_NO_PREALLOC);
 PILLION_MAP(pl_executables, BPF_MAP_TYPE_LRU_HASH, struct exe_key, struct exe, 4096, 0);
+PILLION_MAP(pl_listen_exes, BPF_MAP_TYPE_HASH, struct listen_key, struct listen_exe, 16384, BPF_F_NO_PREALLOC);
 PILLION_MAP(pl_origins, BPF_MAP_TYPE_HASH, struct origin_key, struct origin, 65536, BPF_F_NO_PREALLOC);
 PILLION_MAP(pl_udp_peers, BPF_MAP_TYPE_LRU_HASH, struct udp_key, struct udp_peer, 65536, 0);
 PILLION_MAP(pl_flows, BPF_MAP_TYPE_HASH, struct flow_key, struct flow, 65536, BPF_F_NO_PREALLOC);
@@ -35,9 +36,7 @@ PILLION_MAP(pl_counters, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, __u64, COUNTER_COUNT,
 
 /* Per-socket memory: freed by the kernel with the socket. */
 PILLION_MAP(pl_sockets, BPF_MAP_TYPE_SK_STORAGE, int, struct socket, 0, BPF_F_NO_PREALLOC);
-/* Cloned from a listener to what it accepts. */
-PILLION_MAP(pl_sock_exe, BPF_MAP_TYPE_SK_STORAGE, int, struct exe_key, 0, BPF_F_NO_PREALLOC | BPF_F_CLONE);
-/* Marks the proxy's listening sockets; a mark that survives in a child would end the proxy with every connection. */
+/* Marks the proxy's listening sockets. Not cloned to what they accept: every closed connection would end the proxy. */
 PILLION_MAP(pl_listeners, BPF_MAP_TYPE_SK_STORAGE, int, struct heartbeat, 0, BPF_F_NO_PREALLOC);
 
 struct {

@@ -236,6 +236,19 @@ struct exe {
 	__u32 pad;
 };
 
+/* pl_listen_exes: who listens on a port of a network namespace. */
+struct listen_key {
+	__u64 netns; /* cookie */
+	__u16 port; /* host order */
+	__u8 pad[6];
+};
+
+struct listen_exe {
+	struct exe_key exe;
+	__u32 listeners;
+	__u32 mixed; /* 1: executables differ (SO_REUSEPORT); never accelerated */
+};
+
 /* ---- sockets ---- */
 
 /* Four-tuple, own side first, ports in host order. Loopback addresses are never used as keys. */
@@ -262,6 +275,8 @@ enum socket_flag {
 	SOCKET_REPORTED = 16, /* an open event went out */
 	SOCKET_DENIED = 32, /* a later policy forbids this connection */
 	SOCKET_TRACKED = 64, /* was established under our eyes: identities are known */
+	SOCKET_LOCAL = 128, /* both ends are on this node */
+	SOCKET_MAY_ACCEL = 256, /* connecting side: nothing on this side forbids acceleration */
 };
 
 /* pl_sockets: what we know of a TCP or UDP socket. src is always who connected. */

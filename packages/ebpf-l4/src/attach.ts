@@ -42,12 +42,6 @@ export const attachments: readonly Attachment[] = [
     type: AttachType.skMsgVerdict,
   },
   {
-    program: 'pl_sock_create',
-    object: 'socket',
-    target: 'node',
-    type: AttachType.cgroupInetSockCreate,
-  },
-  {
     program: 'pl_getsockopt',
     object: 'sockopt',
     target: 'proxy',

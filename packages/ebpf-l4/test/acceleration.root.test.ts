@@ -38,12 +38,17 @@ const stream = async (address: string, totalBytes: number): Promise<void> => {
     const chunk = randomBytes(randomInt(1, 70_000))
     sent.update(chunk)
     put += chunk.length
-    if (!socket.write(chunk)) await new Promise((resolve) => socket.once('drain', resolve))
+    if (!socket.write(chunk))
+      await new Promise((resolve) => socket.once('drain', resolve))
     if (randomInt(10) === 0) await new Promise((resolve) => setTimeout(resolve, 1))
   }
   socket.end()
   await new Promise((resolve) => socket.once('end', resolve))
-  console.log(put === got && sent.digest('hex') === received.digest('hex') ? 'equal' : `${put} ${got}`)
+  console.log(
+    put === got && sent.digest('hex') === received.digest('hex')
+      ? 'equal'
+      : `${put} ${got}`,
+  )
 }
 
 t.test('checksummed streams in both directions, with half-close', async (t) => {
@@ -111,7 +116,9 @@ t.test('a reader that does not read blocks the writer within the bound', async (
     `await (${writer.toString()})(${JSON.stringify(server.ip4)})`,
   ])
   const line = (from: typeof child): Promise<string> =>
-    new Promise((resolve) => from.stdout?.once('data', (data) => resolve(String(data).trim())))
+    new Promise((resolve) =>
+      from.stdout?.once('data', (data) => resolve(String(data).trim())),
+    )
   const blocked = Number((await line(child)).replace('blocked ', ''))
   t.ok(redirected() > before, 'the connection was accelerated')
   t.ok(blocked < 16 << 20, `blocked after ${blocked} bytes`)
@@ -122,48 +129,51 @@ t.test('a reader that does not read blocks the writer within the bound', async (
   t.equal(await read, `read ${bytes} wrong 0`, 'every byte, in order')
 })
 
-t.test('data, then close: nothing is lost; data, then reset: the reader is told', async (t) => {
-  const collector = async (): Promise<void> => {
-    const { createServer } = await import('node:net')
-    createServer((socket) => {
-      let bytes = 0
-      socket.on('data', (data) => (bytes += data.length))
-      socket.on('error', (error) => console.log((error as NodeJS.ErrnoException).code))
-      socket.on('end', () => console.log(`end ${bytes}`))
-    }).listen(8082, '::', () => console.log('ready'))
-  }
-  const closer = async (address: string, reset: boolean): Promise<void> => {
-    const { connect } = await import('node:net')
-    for (let i = 0; i < (reset ? 1 : 100); i++) {
-      const socket = connect(8082, address)
-      await new Promise((resolve) => socket.once('connect', resolve))
-      await new Promise((resolve) => socket.write(Buffer.alloc(1000 + i), resolve))
-      if (reset) socket.resetAndDestroy()
-      else socket.end()
-      await new Promise((resolve) => socket.once('close', resolve))
+t.test(
+  'data, then close: nothing is lost; data, then reset: the reader is told',
+  async (t) => {
+    const collector = async (): Promise<void> => {
+      const { createServer } = await import('node:net')
+      createServer((socket) => {
+        let bytes = 0
+        socket.on('data', (data) => (bytes += data.length))
+        socket.on('error', (error) => console.log((error as NodeJS.ErrnoException).code))
+        socket.on('end', () => console.log(`end ${bytes}`))
+      }).listen(8082, '::', () => console.log('ready'))
     }
-  }
-  const child = await host.serve(server, collector)
-  let text = ''
-  child.stdout?.on('data', (data) => (text += data))
-  const lines = async (count: number): Promise<string[]> => {
-    const until = Date.now() + 5000
-    while (text.trim().split('\n').length < count && Date.now() < until) {
-      await new Promise((resolve) => setTimeout(resolve, 20))
+    const closer = async (address: string, reset: boolean): Promise<void> => {
+      const { connect } = await import('node:net')
+      for (let i = 0; i < (reset ? 1 : 100); i++) {
+        const socket = connect(8082, address)
+        await new Promise((resolve) => socket.once('connect', resolve))
+        await new Promise((resolve) => socket.write(Buffer.alloc(1000 + i), resolve))
+        if (reset) socket.resetAndDestroy()
+        else socket.end()
+        await new Promise((resolve) => socket.once('close', resolve))
+      }
     }
-    return text.trim().split('\n')
-  }
-  await host.call(client, closer, server.ip4, false)
-  const ends = await lines(100)
-  t.same(
-    new Set(ends),
-    new Set(Array.from({ length: 100 }, (_, i) => `end ${1000 + i}`)),
-    '100 closes, every byte of each',
-  )
-  text = ''
-  await host.call(client, closer, server.ip4, true)
-  t.equal((await lines(1)).at(-1), 'ECONNRESET')
-})
+    const child = await host.serve(server, collector)
+    let text = ''
+    child.stdout?.on('data', (data) => (text += data))
+    const lines = async (count: number): Promise<string[]> => {
+      const until = Date.now() + 5000
+      while (text.trim().split('\n').length < count && Date.now() < until) {
+        await new Promise((resolve) => setTimeout(resolve, 20))
+      }
+      return text.trim().split('\n')
+    }
+    await host.call(client, closer, server.ip4, false)
+    const ends = await lines(100)
+    t.same(
+      new Set(ends),
+      new Set(Array.from({ length: 100 }, (_, i) => `end ${1000 + i}`)),
+      '100 closes, every byte of each',
+    )
+    text = ''
+    await host.call(client, closer, server.ip4, true)
+    t.equal((await lines(1)).at(-1), 'ECONNRESET')
+  },
+)
 
 t.test('Auto accelerates only executables that the agent vouches for', async (t) => {
   host.datapath.setSettings({ acceleration: 'auto', proxyPort: 0 })

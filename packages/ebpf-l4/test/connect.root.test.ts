@@ -29,7 +29,9 @@ const connect = async (address: string, port: number): Promise<void> => {
   socket.on('data', (data) => (text += String(data)))
   socket.on('error', (error) => console.log((error as NodeJS.ErrnoException).code))
   socket.on('end', () => console.log(text))
-  socket.on('close', () => console.log(`${Date.now() - started < 500 ? 'at once' : 'late'}`))
+  socket.on('close', () =>
+    console.log(`${Date.now() - started < 500 ? 'at once' : 'late'}`),
+  )
 }
 
 const ask = async (from: Pod, address: string, port: number): Promise<string> =>
@@ -40,29 +42,39 @@ t.before(async () => {
   await host.serve(b, tcpServer, 'b', 8080)
 })
 
-t.test('a TCP service is translated, and the application sees what it asked for', async (t) => {
-  host.service({ address: '10.96.0.1', port: 80, backends: [{ pod: a, port: 8080 }] })
-  host.service({
-    address: 'fd96::1',
-    port: 80,
-    backends: [{ pod: b, port: 8080, ip6: true }],
-  })
-  host.apply()
-  t.equal(await ask(client, '10.96.0.1', 80), `10.96.0.1:80 a ::ffff:${client.ip4}\nat once`)
-  t.equal(await ask(client, 'fd96::1', 80), `fd96::1:80 b ${client.ip6}\nat once`)
-  t.equal(
-    await ask(client, '::ffff:10.96.0.1', 80),
-    `::ffff:10.96.0.1:80 a ::ffff:${client.ip4}\nat once`,
-    'IPv4-mapped IPv6 is the same service',
-  )
-  const close = await host.event((e) => e.kind === EventKind.EVENT_CLOSE)
-  t.equal(formatAddress(close.service), '10.96.0.1')
-  t.equal(close.servicePort, 80)
-  t.equal(formatAddress(close.dst), a.ip4)
-  t.equal(close.srcIdentity, client.identity)
-  t.equal(close.dstIdentity, a.identity)
-  t.equal(close.bytesReceived, BigInt(`a ::ffff:${client.ip4}`.length + 1), 'with the FIN')
-})
+t.test(
+  'a TCP service is translated, and the application sees what it asked for',
+  async (t) => {
+    host.service({ address: '10.96.0.1', port: 80, backends: [{ pod: a, port: 8080 }] })
+    host.service({
+      address: 'fd96::1',
+      port: 80,
+      backends: [{ pod: b, port: 8080, ip6: true }],
+    })
+    host.apply()
+    t.equal(
+      await ask(client, '10.96.0.1', 80),
+      `10.96.0.1:80 a ::ffff:${client.ip4}\nat once`,
+    )
+    t.equal(await ask(client, 'fd96::1', 80), `fd96::1:80 b ${client.ip6}\nat once`)
+    t.equal(
+      await ask(client, '::ffff:10.96.0.1', 80),
+      `::ffff:10.96.0.1:80 a ::ffff:${client.ip4}\nat once`,
+      'IPv4-mapped IPv6 is the same service',
+    )
+    const close = await host.event((e) => e.kind === EventKind.EVENT_CLOSE)
+    t.equal(formatAddress(close.service), '10.96.0.1')
+    t.equal(close.servicePort, 80)
+    t.equal(formatAddress(close.dst), a.ip4)
+    t.equal(close.srcIdentity, client.identity)
+    t.equal(close.dstIdentity, a.identity)
+    t.equal(
+      close.bytesReceived,
+      BigInt(`a ::ffff:${client.ip4}`.length + 1),
+      'with the FIN',
+    )
+  },
+)
 
 t.test('endpoints are chosen by weight', async (t) => {
   host.service({
@@ -115,7 +127,11 @@ t.test('policy refuses at connect, with the rule', async (t) => {
   const deny = await host.event((e) => e.kind === EventKind.EVENT_DENY)
   t.equal(deny.rule, 7)
   t.equal(deny.direction, Direction.DIRECTION_EGRESS)
-  t.equal(Buffer.from(deny.comm).toString().replaceAll('\0', ''), 'MainThread', 'as node names its thread')
+  t.equal(
+    Buffer.from(deny.comm).toString().replaceAll('\0', ''),
+    'MainThread',
+    'as node names its thread',
+  )
   host.clearPolicy()
   host.apply()
   t.match(await ask(client, b.ip4, 8080), /b /)
@@ -155,7 +171,12 @@ t.test('a deny rule wins over an allow rule', async (t) => {
 })
 
 t.test('an unknown pod is unmanaged, and default deny denies it', async (t) => {
-  host.policy({ subject: b, direction: Direction.DIRECTION_INGRESS, isolated: true, rule: 3 })
+  host.policy({
+    subject: b,
+    direction: Direction.DIRECTION_INGRESS,
+    isolated: true,
+    rule: 3,
+  })
   host.apply()
   const stranger = { namespace: client.namespace, cgroup: `${host.root}/kubepods` }
   const { out } = await host.call(stranger, connect, b.ip4, 8080)

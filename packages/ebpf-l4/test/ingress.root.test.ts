@@ -63,59 +63,62 @@ t.test("the node's own processes reach their pods in any case", async (t) => {
 })
 
 for (const acceleration of ['off', 'on'] as const) {
-  t.test(`an open connection that a new policy forbids is cut (acceleration ${acceleration})`, async (t) => {
-    host.datapath.setSettings({ acceleration, proxyPort: 0 })
-    /** A line every 20 ms, answered; stops when asked or when the connection breaks. */
-    const chat = async (address: string): Promise<void> => {
-      const { connect } = await import('node:net')
-      const socket = connect({ port: 8080, host: address })
-      let answers = 0
-      socket.on('error', (error) => {
-        console.log((error as NodeJS.ErrnoException).code)
-        process.exit()
-      })
-      socket.on('data', () => answers++)
-      process.stdin.on('data', () => {
-        console.log(`answers ${answers}`)
-        answers = 0
-      })
-      setInterval(() => socket.write('x'), 20)
-      console.log('ready')
-    }
-    const child = await host.serve(client, chat, server.ip4)
-    const answers = async (): Promise<string> => {
-      const line = new Promise<string>((resolve) =>
-        child.stdout?.once('data', (data) => resolve(String(data).trim())),
-      )
-      child.stdin?.write('?')
-      return line
-    }
-    const wait = (ms: number): Promise<void> => new Promise((r) => setTimeout(r, ms))
-    await wait(300)
-    t.not(await answers(), 'answers 0')
-    host.policy({
-      subject: server,
-      direction: Direction.DIRECTION_INGRESS,
-      isolated: true,
-      rule: 6,
-    })
-    host.apply()
-    const deny = await host.event((e) => e.kind === EventKind.EVENT_DENY)
-    t.equal(deny.rule, 6)
-    t.ok(deny.flags & EventFlag.EVENT_F_OPEN_CONNECTION)
-    if (acceleration === 'off') {
-      await answers() // what came before
+  t.test(
+    `an open connection that a new policy forbids is cut (acceleration ${acceleration})`,
+    async (t) => {
+      host.datapath.setSettings({ acceleration, proxyPort: 0 })
+      /** A line every 20 ms, answered; stops when asked or when the connection breaks. */
+      const chat = async (address: string): Promise<void> => {
+        const { connect } = await import('node:net')
+        const socket = connect({ port: 8080, host: address })
+        let answers = 0
+        socket.on('error', (error) => {
+          console.log((error as NodeJS.ErrnoException).code)
+          process.exit()
+        })
+        socket.on('data', () => answers++)
+        process.stdin.on('data', () => {
+          console.log(`answers ${answers}`)
+          answers = 0
+        })
+        setInterval(() => socket.write('x'), 20)
+        console.log('ready')
+      }
+      const child = await host.serve(client, chat, server.ip4)
+      const answers = async (): Promise<string> => {
+        const line = new Promise<string>((resolve) =>
+          child.stdout?.once('data', (data) => resolve(String(data).trim())),
+        )
+        child.stdin?.write('?')
+        return line
+      }
+      const wait = (ms: number): Promise<void> => new Promise((r) => setTimeout(r, ms))
       await wait(300)
-      t.equal(await answers(), 'answers 0', 'packets are dropped')
-    } else {
-      const line = new Promise<string>((resolve) =>
-        child.stdout?.once('data', (data) => resolve(String(data).trim())),
-      )
-      t.equal(await line, 'EACCES', 'the sender is told')
-    }
-    child.kill()
-    host.clearPolicy()
-    host.apply()
-    t.equal((await host.call(client, ask, server.ip4)).out, 'hello')
-  })
+      t.not(await answers(), 'answers 0')
+      host.policy({
+        subject: server,
+        direction: Direction.DIRECTION_INGRESS,
+        isolated: true,
+        rule: 6,
+      })
+      host.apply()
+      const deny = await host.event((e) => e.kind === EventKind.EVENT_DENY)
+      t.equal(deny.rule, 6)
+      t.ok(deny.flags & EventFlag.EVENT_F_OPEN_CONNECTION)
+      if (acceleration === 'off') {
+        await answers() // what came before
+        await wait(300)
+        t.equal(await answers(), 'answers 0', 'packets are dropped')
+      } else {
+        const line = new Promise<string>((resolve) =>
+          child.stdout?.once('data', (data) => resolve(String(data).trim())),
+        )
+        t.equal(await line, 'EACCES', 'the sender is told')
+      }
+      child.kill()
+      host.clearPolicy()
+      host.apply()
+      t.equal((await host.call(client, ask, server.ip4)).out, 'hello')
+    },
+  )
 }

@@ -128,23 +128,30 @@ t.test('before the first heartbeat the failure mode holds', async (t) => {
   t.equal(await answer('10.96.0.2'), 'ECONNREFUSED')
 })
 
-t.test('a declared service goes to the proxy, which learns who asked for what', async (t) => {
-  const child = await startProxy()
-  for (const address of ['10.96.0.1', 'fd96::1']) {
-    const origin = originLayout.read(Buffer.from(await answer(address), 'hex'))
-    t.equal(formatAddress(origin.dst), address)
-    t.equal(origin.dstPort, 80)
-    t.equal(formatAddress(origin.src), address.includes(':') ? client.ip6 : client.ip4)
-    t.equal(origin.identity, client.identity)
-    if (address === '10.96.0.1') t.equal(origin.service, serviceId)
-    t.not(origin.cgroup, 0n)
-    t.not(origin.cookie, 0n)
-  }
-  t.equal(await answer('10.9.0.254', 15001), 'no origin', 'a direct hit has none')
-  t.equal(host.datapath.dump('pl_origins').length, 0, 'entries go with their connections')
-  child.kill('SIGKILL')
-  await new Promise((resolve) => child.on('exit', resolve))
-})
+t.test(
+  'a declared service goes to the proxy, which learns who asked for what',
+  async (t) => {
+    const child = await startProxy()
+    for (const address of ['10.96.0.1', 'fd96::1']) {
+      const origin = originLayout.read(Buffer.from(await answer(address), 'hex'))
+      t.equal(formatAddress(origin.dst), address)
+      t.equal(origin.dstPort, 80)
+      t.equal(formatAddress(origin.src), address.includes(':') ? client.ip6 : client.ip4)
+      t.equal(origin.identity, client.identity)
+      if (address === '10.96.0.1') t.equal(origin.service, serviceId)
+      t.not(origin.cgroup, 0n)
+      t.not(origin.cookie, 0n)
+    }
+    t.equal(await answer('10.9.0.254', 15001), 'no origin', 'a direct hit has none')
+    t.equal(
+      host.datapath.dump('pl_origins').length,
+      0,
+      'entries go with their connections',
+    )
+    child.kill('SIGKILL')
+    await new Promise((resolve) => child.on('exit', resolve))
+  },
+)
 
 t.test('a killed proxy is known at once, a stalled one in 400 ms', async (t) => {
   t.equal(await answer('10.96.0.1'), 'backend', 'killed: the listener is gone')

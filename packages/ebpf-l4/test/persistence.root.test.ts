@@ -26,7 +26,9 @@ const probe = async (address: string): Promise<void> => {
     const code = await new Promise<string>((resolve) => {
       const socket = connect(8080, address)
       socket.on('connect', () => resolve('connected'))
-      socket.on('error', (error) => resolve((error as NodeJS.ErrnoException).code ?? 'error'))
+      socket.on('error', (error) =>
+        resolve((error as NodeJS.ErrnoException).code ?? 'error'),
+      )
       socket.on('close', () => socket.destroy())
       setImmediate(() => socket.end())
     })
@@ -58,7 +60,9 @@ const talk = async (address: string): Promise<void> => {
   })
   socket.on('connect', () => console.log('ready'))
 }
-const finish = async (child: import('node:child_process').ChildProcess): Promise<unknown> => {
+const finish = async (
+  child: import('node:child_process').ChildProcess,
+): Promise<unknown> => {
   const line = new Promise<string>((resolve) =>
     child.stdout?.once('data', (data) => resolve(String(data))),
   )
@@ -66,40 +70,47 @@ const finish = async (child: import('node:child_process').ChildProcess): Promise
   return JSON.parse(await line)
 }
 
-t.test('twenty restarts: policy never lapses, an accelerated connection loses nothing', async (t) => {
-  await host.serve(server, backend)
-  const talker = await host.serve(client, talk, server.ip4)
-  host.policy({
-    subject: server,
-    direction: Direction.DIRECTION_INGRESS,
-    isolated: true,
-    rule: 1,
-    allow: [{ peer: client, protocol: 6, port: 8080 }],
-  })
-  host.policy({
-    subject: client,
-    direction: Direction.DIRECTION_EGRESS,
-    isolated: true,
-    rule: 2,
-    allow: [{ peer: server, protocol: 6, port: 8080 }],
-  })
-  host.apply()
-  const denied = await host.serve(client, probe, '10.9.0.254')
-  const allowed = await host.serve(client, probe, server.ip4)
-  for (let i = 0; i < 20; i++) {
-    host.datapath.close()
-    await host.open()
-    t.ok(host.datapath.adopted)
-    const { writes, deletes } = host.apply()
-    t.equal(writes + deletes, 0, 'nothing to write: the maps were adopted')
-    t.same(host.datapath.verifyAttached(), [])
-  }
-  t.same(Object.keys((await finish(denied)) as object), ['EPERM'], 'denied throughout')
-  t.same(Object.keys((await finish(allowed)) as object), ['connected'], 'allowed throughout')
-  t.same(await finish(talker), { lost: 0, wrong: 0 })
-  host.clearPolicy()
-  host.apply()
-})
+t.test(
+  'twenty restarts: policy never lapses, an accelerated connection loses nothing',
+  async (t) => {
+    await host.serve(server, backend)
+    const talker = await host.serve(client, talk, server.ip4)
+    host.policy({
+      subject: server,
+      direction: Direction.DIRECTION_INGRESS,
+      isolated: true,
+      rule: 1,
+      allow: [{ peer: client, protocol: 6, port: 8080 }],
+    })
+    host.policy({
+      subject: client,
+      direction: Direction.DIRECTION_EGRESS,
+      isolated: true,
+      rule: 2,
+      allow: [{ peer: server, protocol: 6, port: 8080 }],
+    })
+    host.apply()
+    const denied = await host.serve(client, probe, '10.9.0.254')
+    const allowed = await host.serve(client, probe, server.ip4)
+    for (let i = 0; i < 20; i++) {
+      host.datapath.close()
+      await host.open()
+      t.ok(host.datapath.adopted)
+      const { writes, deletes } = host.apply()
+      t.equal(writes + deletes, 0, 'nothing to write: the maps were adopted')
+      t.same(host.datapath.verifyAttached(), [])
+    }
+    t.same(Object.keys((await finish(denied)) as object), ['EPERM'], 'denied throughout')
+    t.same(
+      Object.keys((await finish(allowed)) as object),
+      ['connected'],
+      'allowed throughout',
+    )
+    t.same(await finish(talker), { lost: 0, wrong: 0 })
+    host.clearPolicy()
+    host.apply()
+  },
+)
 
 t.test('a second agent is refused while the first lives', async (t) => {
   const { Datapath } = await import('../src/index.ts')

@@ -30,7 +30,9 @@ const ask = async (address: string, port: number, connected: boolean): Promise<v
   const failed = (error: Error | null): void => {
     if (error) finish((error as NodeJS.ErrnoException).code ?? 'error')
   }
-  socket.on('message', (message, from) => finish(`${message} ${from.address}:${from.port}`))
+  socket.on('message', (message, from) =>
+    finish(`${message} ${from.address}:${from.port}`),
+  )
   socket.on('error', failed)
   if (connected) {
     socket.connect(port, address, (error?: Error) => {
@@ -108,7 +110,10 @@ t.test('a datagram that nobody asked for is judged at the destination', async (t
     rule: 4,
   })
   host.apply()
-  const outside = { namespace: client.namespace, cgroup: host.root.replace(/\/[^/]+$/, '') }
+  const outside = {
+    namespace: client.namespace,
+    cgroup: host.root.replace(/\/[^/]+$/, ''),
+  }
   const { out } = await host.call(outside, ask, server.ip4, 5353, false)
   t.equal(out, 'no answer')
   const deny = await host.event((e) => e.kind === EventKind.EVENT_DENY && e.rule === 4)

@@ -137,6 +137,8 @@ export const SocketFlag = {
   SOCKET_REPORTED: 16,
   SOCKET_DENIED: 32,
   SOCKET_TRACKED: 64,
+  SOCKET_LOCAL: 128,
+  SOCKET_MAY_ACCEL: 256,
 } as const
 export type SocketFlag = (typeof SocketFlag)[keyof typeof SocketFlag]
 
@@ -511,6 +513,47 @@ export const exeLayout: Layout<Exe> = {
   },
 }
 
+/** struct listen_key, 16 bytes. */
+export interface ListenKey {
+  readonly netns: bigint
+  readonly port: number
+}
+
+export const listenKeyLayout: Layout<ListenKey> = {
+  size: 16,
+  read: (from, at = 0) => ({
+    netns: from.readBigUInt64LE(at + 0),
+    port: from.readUInt16LE(at + 8),
+  }),
+  write: (value, into = Buffer.alloc(16), at = 0) => {
+    into.writeBigUInt64LE(value.netns, at + 0)
+    into.writeUInt16LE(value.port, at + 8)
+    return into
+  },
+}
+
+/** struct listen_exe, 24 bytes. */
+export interface ListenExe {
+  readonly exe: ExeKey
+  readonly listeners: number
+  readonly mixed: number
+}
+
+export const listenExeLayout: Layout<ListenExe> = {
+  size: 24,
+  read: (from, at = 0) => ({
+    exe: exeKeyLayout.read(from, at + 0),
+    listeners: from.readUInt32LE(at + 16),
+    mixed: from.readUInt32LE(at + 20),
+  }),
+  write: (value, into = Buffer.alloc(24), at = 0) => {
+    exeKeyLayout.write(value.exe, into, at + 0)
+    into.writeUInt32LE(value.listeners, at + 16)
+    into.writeUInt32LE(value.mixed, at + 20)
+    return into
+  },
+}
+
 /** struct origin_key, 20 bytes. */
 export interface OriginKey {
   readonly addr: Uint8Array
@@ -864,12 +907,12 @@ export const maps = {
   pl_subjects: { key: subjectKeyLayout, value: subjectLayout },
   pl_rules: { key: ruleKeyLayout, value: ruleLayout },
   pl_executables: { key: exeKeyLayout, value: exeLayout },
+  pl_listen_exes: { key: listenKeyLayout, value: listenExeLayout },
   pl_origins: { key: originKeyLayout, value: originLayout },
   pl_udp_peers: { key: udpKeyLayout, value: udpPeerLayout },
   pl_flows: { key: flowKeyLayout, value: flowLayout },
   pl_counters: { key: u32Layout, value: u64Layout },
   pl_sockets: { key: u32Layout, value: socketLayout },
-  pl_sock_exe: { key: u32Layout, value: exeKeyLayout },
   pl_listeners: { key: u32Layout, value: heartbeatLayout },
   pl_sockhash: { key: flowKeyLayout, value: u32Layout },
 } as const
@@ -887,16 +930,16 @@ export const mapNames = [
   'pl_subjects',
   'pl_rules',
   'pl_executables',
+  'pl_listen_exes',
   'pl_origins',
   'pl_udp_peers',
   'pl_flows',
   'pl_counters',
   'pl_sockets',
-  'pl_sock_exe',
   'pl_listeners',
   'pl_sockhash',
   'pl_events',
 ] as const
 
 /** Changes with every change of a struct or map: datapaths with different ones never share maps. */
-export const layoutHash = '62383d559173'
+export const layoutHash = '143a353ca65c'

@@ -82,7 +82,10 @@ export class Host {
     options: { deadmanMs?: number } = {},
   ): Promise<Host> {
     const host = new Host()
-    execFileSync('sh', ['-c', 'mountpoint -q /sys/fs/bpf || mount -t bpf bpf /sys/fs/bpf'])
+    execFileSync('sh', [
+      '-c',
+      'mountpoint -q /sys/fs/bpf || mount -t bpf bpf /sys/fs/bpf',
+    ])
     mkdirSync(host.proxyCgroup, { recursive: true })
     host.#network(podNames)
     host.#identities()
@@ -177,11 +180,19 @@ export class Host {
       const addr = parseAddress(backend.ip6 ? backend.pod.ip6 : backend.pod.ip4)
       this.tables.pl_backends.set(
         l4.tableKey(u32(backendId)),
-        l4.backendLayout.write({ addr, port: backend.port, identity: backend.pod.identity }),
+        l4.backendLayout.write({
+          addr,
+          port: backend.port,
+          identity: backend.pod.identity,
+        }),
       )
       this.tables.pl_slots.set(
         l4.tableKey(l4.slotKeyLayout.write({ service: number, generation: 1, slot })),
-        l4.slotLayout.write({ threshold: 0xffffffff, primary: backendId, alias: backendId }),
+        l4.slotLayout.write({
+          threshold: 0xffffffff,
+          primary: backendId,
+          alias: backendId,
+        }),
       )
     })
     const key = {
@@ -251,7 +262,8 @@ export class Host {
 
   /** Starts a process in a pod, or in the node's own namespace and any cgroup. */
   start(pod: Pod | { namespace: string; cgroup: string }, argv: string[]): ChildProcess {
-    const enter = 'echo $$ > "$1/cgroup.procs"; ns=$2; shift 2; exec nsenter --net="$ns" "$@"'
+    const enter =
+      'echo $$ > "$1/cgroup.procs"; ns=$2; shift 2; exec nsenter --net="$ns" "$@"'
     const child = spawn(
       'sh',
       ['-c', enter, 'sh', pod.cgroup, `/var/run/netns/${pod.namespace}`, ...argv],
