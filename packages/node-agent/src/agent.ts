@@ -1,0 +1,341 @@
+// SPDX-License-Identifier: Apache-2.0
+// The agent put together: datapath, discovery, subscription, evidence, debug endpoint.
+import { mkdirSync } from 'node:fs'
+import {
+  formatAddress,
+  Role,
+  subscribe,
+  type Changes,
+  type Resources,
+  type Subscription,
+} from '@pillion/contract'
+import {
+  cgroupId,
+  Datapath,
+  EventKind,
+  maps,
+  ProxyState,
+  type FlowEvent,
+  type KeyedMap,
+  type PlanContext,
+} from '@pillion/ebpf-l4'
+import type { Logger } from 'pino'
+import { DebugServer, type Answer, type Handler } from './debug.ts'
+import { differences } from './dump.ts'
+import { AgentError } from './errors.ts'
+import { Executables } from './executables.ts'
+import { explain } from './explain.ts'
+import { clockOffsetMs, FlowLog } from './flows.ts'
+import { Metrics } from './metrics.ts'
+import { Names } from './names.ts'
+import type { Options } from './options.ts'
+import { accelerationOf, Reconciler } from './reconcile.ts'
+import { Store } from './store.ts'
+import { PodCgroups } from './workloads.ts'
+
+/** Events of one read, and reads of one turn: what is more waits in the ring buffer. */
+const eventsPerRead = 256
+const readsPerTurn = 64
+
+/** Maps that the debug endpoint shows beside the configured ones; the others cannot be walked. */
+const unwalkable: ReadonlySet<string> = new Set([
+  'pl_sockets',
+  'pl_sock_exe',
+  'pl_listeners',
+  'pl_sockhash',
+  'pl_counters',
+])
+
+/** Starts an agent. Throws BpfError or AgentError; nothing is left running then. */
+export async function startAgent(options: Options, log: Logger): Promise<Agent> {
+  // The loader attaches the socket options there, before the first proxy starts.
+  mkdirSync(options.proxyCgroup, { recursive: true })
+  const datapath = await Datapath.open({
+    objectDir: options.objectDir,
+    pinDir: options.pinDir,
+    cgroupRoot: options.cgroupRoot,
+    proxyCgroup: options.proxyCgroup,
+    deadmanMs: options.deadmanMs,
+  })
+  const agent = new Agent(options, log, datapath)
+  try {
+    await agent.start()
+    return agent
+  } catch (error) {
+    await agent.close()
+    throw error
+  }
+}
+
+export class Agent {
+  readonly #options: Options
+  readonly #log: Logger
+  readonly #datapath: Datapath
+  readonly #pods: PodCgroups
+  readonly #reconciler: Reconciler
+  readonly #store: Store
+  readonly #flows: FlowLog
+  readonly #metrics: Metrics
+  readonly #executables: Executables
+  readonly #debug: DebugServer
+  readonly #timers: NodeJS.Timeout[] = []
+  #subscription: Subscription | undefined
+  #names: Names
+  /** Why the node is not ready, as of the last look; empty: it is. */
+  #problems: readonly string[] = ['no configuration was applied yet']
+
+  constructor(options: Options, log: Logger, datapath: Datapath) {
+    this.#options = options
+    this.#log = log
+    this.#datapath = datapath
+    this.#flows = new FlowLog(options.flows)
+    this.#metrics = new Metrics({
+      kernel: datapath,
+      flows: this.#flows,
+      appliedVersion: () => {
+        const state = this.#subscription?.state()
+        return state?.kind === 'streaming' ? state.version : 0
+      },
+      proxyAdminSocket: options.proxyAdminSocket,
+    })
+    this.#executables = new Executables((inode, device, verdict) => {
+      datapath.setExecutable(inode, device, verdict)
+    })
+    this.#store = new Store(options.stateDir, options.saveDelayMs, (error) => {
+      log.error({ err: error }, 'the configuration could not be saved')
+    })
+    this.#pods = new PodCgroups(options.cgroupRoot, options.rescanMs, () => {
+      this.#refresh()
+    })
+    const { proxy4, proxy6, proxyPort } = options
+    this.#reconciler = new Reconciler({
+      kernel: datapath,
+      context: () => this.#context(),
+      proxy: { proxy4, proxy6, proxyPort },
+      onApplied: (report) => {
+        this.#metrics.applied(report)
+        if (report.writes + report.deletes > 0) log.debug(report, 'applied')
+      },
+    })
+    this.#names = new Names(this.#reconciler.resources)
+    this.#debug = new DebugServer({
+      handlers: this.#handlers(),
+      flows: this.#flows,
+      adminSocket: options.adminSocket,
+      debugPort: options.debugPort,
+      onError: (message) => {
+        log.error(message)
+      },
+    })
+  }
+
+  async start(): Promise<void> {
+    this.#loadSaved()
+    await this.#debug.listen()
+    this.#timers.push(
+      setInterval(() => {
+        this.#readEvents()
+      }, this.#options.eventPollMs),
+      setInterval(() => {
+        this.#verify()
+      }, this.#options.rescanMs),
+    )
+    const { operator: address, node } = this.#options
+    this.#subscription = subscribe({
+      address,
+      node,
+      role: Role.AGENT,
+      onUpdate: (resources, changes) => {
+        this.#update(resources, this.#subscription?.resources(), changes)
+        this.#store.save(resources)
+      },
+      onState: (state) => {
+        this.#log.debug(state, 'subscription')
+      },
+    })
+    this.#log.info({ node, adopted: this.#datapath.adopted }, 'agent is running')
+  }
+
+  /** Stops the process's part. Programs, links and maps stay, and traffic goes on. */
+  async close(): Promise<void> {
+    for (const timer of this.#timers) clearInterval(timer)
+    this.#pods.close()
+    await this.#subscription?.close()
+    await this.#debug.close()
+    await this.#store.flush()
+    this.#datapath.close()
+  }
+
+  #loadSaved(): void {
+    try {
+      const saved = this.#store.load()
+      if (saved === undefined) return
+      this.#update(saved)
+      this.#log.info('the saved configuration is in force')
+    } catch (error) {
+      this.#log.error({ err: error }, 'the saved configuration cannot be used')
+    }
+  }
+
+  #update(resources: Resources, base?: Resources, changes?: Changes): void {
+    try {
+      this.#reconciler.update(resources, base, changes)
+    } catch (error) {
+      this.#metrics.applyFailed()
+      this.#log.error({ err: error }, 'a configuration could not be put in force')
+      throw error
+    }
+    const wasReady = this.#problems.length === 0
+    this.#names = new Names(this.#reconciler.resources)
+    if (!wasReady) this.#verify()
+  }
+
+  #refresh(): void {
+    try {
+      this.#reconciler.refresh()
+    } catch (error) {
+      this.#metrics.applyFailed()
+      this.#log.error({ err: error }, 'local pods could not be put in force')
+    }
+  }
+
+  #context(): PlanContext {
+    const { node, cgroupRoot, proxyCgroup } = this.#options
+    return {
+      node,
+      cgroups: this.#pods.pods,
+      nodeCgroupId: cgroupId(cgroupRoot),
+      kubepodsCgroupId: this.#pods.kubepodsId,
+      proxyCgroupId: idIfThere(proxyCgroup),
+    }
+  }
+
+  /** Compares the programs that are effective with ours; what others replaced or removed is an error. */
+  #verify(): void {
+    const problems = this.#datapath.verifyAttached()
+    if (this.#reconciler.applied && problems.join() !== this.#problems.join()) {
+      if (problems.length > 0) this.#log.error({ problems }, 'programs are not effective')
+      else this.#log.info('all programs are effective')
+    }
+    this.#problems = problems
+  }
+
+  #readEvents(): void {
+    const offset = clockOffsetMs()
+    for (let i = 0; i < readsPerTurn; i++) {
+      const events = this.#datapath.readEvents(eventsPerRead)
+      if (events.length === 0) return
+      for (const event of events) {
+        if (event.kind === EventKind.EVENT_EXE) void this.#inspect(event)
+      }
+      this.#flows.push(events, this.#names, offset)
+      this.#metrics.record(events, this.#names)
+      if (events.length < eventsPerRead) return
+    }
+  }
+
+  async #inspect(event: FlowEvent): Promise<void> {
+    try {
+      await this.#executables.onEvent(event)
+    } catch (error) {
+      this.#log.warn({ err: error }, 'an executable could not be told to the kernel')
+    }
+  }
+
+  #proxyServes(): boolean {
+    const { state, ageMs } = this.#datapath.proxyState()
+    return state === ProxyState.PROXY_SERVING && ageMs < this.#options.deadmanMs
+  }
+
+  #handlers(): Record<string, Handler> {
+    return {
+      '/healthz': () => ({ text: 'ok\n' }),
+      '/readyz': () => this.#readyz(),
+      '/metrics': async () => ({ text: await this.#metrics.text() }),
+      '/debug/config': () => ({ json: this.#config() }),
+      '/debug/maps': (query) => ({ json: this.#maps(query.get('map')) }),
+      '/debug/diff': () => ({
+        json: differences(this.#reconciler.tables, this.#datapath.tables()),
+      }),
+      '/debug/workloads': () => ({ json: this.#workloads() }),
+      '/debug/executables': () => ({ json: this.#executables.known }),
+      '/debug/explain': (query) => ({ json: this.#explain(query) }),
+    }
+  }
+
+  #readyz(): Answer {
+    if (this.#problems.length === 0) return { text: 'ok\n' }
+    return { text: `${this.#problems.join('\n')}\n`, status: 503 }
+  }
+
+  #config(): unknown {
+    const { node } = this.#options
+    const subscription = this.#subscription?.state()
+    return { node, subscription, resources: this.#reconciler.resources }
+  }
+
+  #maps(only: string | null): unknown {
+    const names = (Object.keys(maps) as KeyedMap[]).filter(
+      (name) => !unwalkable.has(name),
+    )
+    if (only !== null && !names.includes(only as KeyedMap)) {
+      throw new AgentError(
+        'QUESTION',
+        `no map ${only} to show; there are ${names.join(', ')}`,
+      )
+    }
+    const shown = only === null ? names : names.filter((name) => name === only)
+    return {
+      ...Object.fromEntries(shown.map((name) => [name, this.#datapath.dump(name)])),
+      ...(only === null ? { pl_counters: this.#datapath.counters() } : {}),
+    }
+  }
+
+  #workloads(): unknown {
+    const { workload } = this.#reconciler.resources
+    return this.#reconciler.admitted().flatMap(({ uid, name, cgroup }) => {
+      const found = workload.get(name)
+      if (found === undefined) return []
+      return {
+        uid,
+        namespace: found.namespace,
+        name: found.name,
+        identity: found.identity,
+        cgroup: cgroup.path,
+        cgroupId: String(cgroup.id),
+        addresses: found.addresses.map(formatAddress),
+      }
+    })
+  }
+
+  #explain(query: URLSearchParams): unknown {
+    const [from, to] = [query.get('from'), query.get('to')]
+    if (from === null || to === null) {
+      throw new AgentError(
+        'QUESTION',
+        'ask with ?from=NAMESPACE/POD&to=NAMESPACE/NAME:PORT',
+      )
+    }
+    const { resources, tables } = this.#reconciler
+    return explain(
+      {
+        node: this.#options.node,
+        resources,
+        tables,
+        proxyServes: this.#proxyServes(),
+        acceleration: accelerationOf(resources),
+        admitted: new Set(this.#reconciler.admitted().map(({ uid }) => uid)),
+      },
+      from,
+      to,
+    )
+  }
+}
+
+function idIfThere(path: string): bigint | undefined {
+  try {
+    return cgroupId(path)
+  } catch {
+    return undefined // no such cgroup: nobody can be in it
+  }
+}

@@ -1,0 +1,372 @@
+// SPDX-License-Identifier: Apache-2.0
+// PURE. What the kernel would do with a connection, and why: the same tables, the same evaluation, in words.
+import {
+  FailureMode,
+  formatAddress,
+  formatEndpoint,
+  isMappedIPv4,
+  L7Protocol,
+  l7ProtocolToJSON,
+  parseAddress,
+  Protocol,
+  reservedName,
+  ReservedIdentity,
+  type Endpoint,
+  type Resources,
+  type ServicePort,
+  type Workload,
+} from '@pillion/contract'
+import {
+  Direction,
+  judge,
+  passesIngress,
+  serviceNameOf,
+  usable,
+  type Judgement,
+  type PolicyTables,
+} from '@pillion/ebpf-l4'
+import { AgentError } from './errors.ts'
+import { addressKey, Names } from './names.ts'
+
+export interface Explanation {
+  readonly verdict: 'allow' | 'deny'
+  /** Which gear carries it, when allowed. */
+  readonly gear: 0 | 3
+  readonly steps: readonly Step[]
+  /** Text of the rule that decided, if one did. */
+  readonly rule?: string
+}
+
+export interface Step {
+  readonly what: string
+  readonly result: string
+}
+
+export interface ExplainInput {
+  readonly node: string
+  readonly resources: Resources
+  readonly tables: PolicyTables
+  /** False: stale heartbeat, draining, or none at all. */
+  readonly proxyServes: boolean
+  readonly acceleration: 'off' | 'on' | 'auto'
+  /** Uids of pods whose identity is in the kernel. */
+  readonly admitted: ReadonlySet<string>
+}
+
+/** `from` is namespace/pod or an address; `to` namespace/service, namespace/pod or an address, with :port. */
+export function explain(input: ExplainInput, from: string, to: string): Explanation {
+  return new Explainer(input).explain(from, to)
+}
+
+/** One place where the connection may end. */
+interface Destination {
+  readonly address: Buffer
+  readonly port: number
+  readonly identity: number
+}
+
+interface Source {
+  readonly identity: number
+  readonly workload: Workload | undefined
+}
+
+class Explainer {
+  readonly #input: ExplainInput
+  readonly #names: Names
+  readonly #steps: Step[] = []
+
+  constructor(input: ExplainInput) {
+    this.#input = input
+    this.#names = new Names(input.resources)
+  }
+
+  explain(from: string, to: string): Explanation {
+    const source = this.#source(from)
+    const { host, port } = splitPort(to)
+    const service = this.#service(host, port)
+    if (service === undefined) {
+      const destination = this.#plainDestination(host, port)
+      return this.#kernelPath(source, [destination], Protocol.TCP)
+    }
+    return this.#toService(source, service)
+  }
+
+  #add(what: string, result: string): void {
+    this.#steps.push({ what, result })
+  }
+
+  #source(from: string): Source {
+    const workload = this.#workload(from)
+    if (workload === undefined) {
+      const identity = this.#identityAt(parsed(from, 'pod of this node or address'))
+      this.#add('source', `${from}: ${this.#names.identity(identity)}`)
+      return { identity, workload: undefined }
+    }
+    const admitted = this.#input.admitted.has(workload.uid)
+    const identity = admitted ? workload.identity : ReservedIdentity.unmanaged
+    const note = admitted
+      ? ''
+      : '; its cgroup is not known to the kernel yet, so it is unmanaged'
+    this.#add(
+      'source',
+      `${workload.namespace}/${workload.name}: ${this.#names.identity(identity)}${note}`,
+    )
+    return { identity, workload }
+  }
+
+  #workload(name: string): Workload | undefined {
+    const { workload } = this.#input.resources
+    const byName = workload.get(name)
+    if (byName !== undefined) return byName
+    const address = tryParse(name)
+    if (address === undefined) return undefined
+    return [...workload.values()].find(
+      ({ addresses, hostNetwork }) =>
+        !hostNetwork && addresses.some((a) => a.equals(address)),
+    )
+  }
+
+  /** The ServicePort that "namespace/service" or a cluster address with this port means. */
+  #service(host: string, port: number | undefined): ServicePort | undefined {
+    const address = tryParse(host)
+    const ports = [...this.#input.resources.servicePort.values()].filter((service) =>
+      address === undefined
+        ? `${service.namespace}/${service.service}` === host
+        : service.addresses.some((a) => a.equals(address)),
+    )
+    if (ports.length === 0) return undefined
+    const matching = ports.filter(
+      (service) => port === undefined || service.port === port,
+    )
+    const numbers = new Set(matching.map((service) => service.port))
+    if (numbers.size === 1) {
+      // A port may exist in TCP and in UDP.
+      return matching.find(({ protocol }) => protocol === Protocol.TCP) ?? matching[0]
+    }
+    const known = [...new Set(ports.map((service) => service.port))].join(', ')
+    throw new AgentError(
+      'QUESTION',
+      port === undefined
+        ? `${host} has several ports, say which: ${known}`
+        : `${host} has no port ${port}, only ${known}`,
+    )
+  }
+
+  #plainDestination(host: string, port: number | undefined): Destination {
+    const address = tryParse(host) ?? this.#podAddress(host)
+    if (port === undefined) {
+      throw new AgentError(
+        'QUESTION',
+        `${host} is no service: say which port, ${host}:PORT`,
+      )
+    }
+    this.#add('destination', `${formatEndpoint(address, port)}: no service address`)
+    return { address, port, identity: this.#identityAt(address) }
+  }
+
+  #podAddress(name: string): Buffer {
+    const { workload, address } = this.#input.resources
+    const local = workload.get(name)?.addresses[0]
+    if (local !== undefined) return local
+    const remote = [...address.values()].find(({ owner }) => owner === name)
+    if (remote !== undefined) return remote.address
+    throw new AgentError('QUESTION', `there is no service or pod ${name}`)
+  }
+
+  #identityAt(address: Buffer): number {
+    let best = { prefixLength: -1, identity: ReservedIdentity.world as number }
+    for (const entry of this.#input.resources.address.values()) {
+      if (entry.prefixLength <= best.prefixLength) continue
+      if (hasPrefix(address, entry.address, entry.prefixLength)) best = entry
+    }
+    return best.identity
+  }
+
+  #toService(source: Source, service: ServicePort): Explanation {
+    const name = `${service.namespace}/${service.service}:${service.port}`
+    const addresses = service.addresses.map(formatAddress).join(', ') || 'headless'
+    this.#add('service', `${name} (${addresses})`)
+    const { candidates, total } = this.#endpoints(service)
+    const declared =
+      service.l7Protocol !== L7Protocol.UNSPECIFIED && service.protocol === Protocol.TCP
+    if (!declared) this.#add('L7', 'not declared: carried by the kernel')
+    const l7 = declared && this.#proxyPath(service)
+    if (l7 === 'refused') return { verdict: 'deny', gear: 3, steps: this.#steps }
+    const list = candidates.map((e) => this.#endpointText(e, candidates)).join(', ')
+    this.#add(
+      'endpoints',
+      `${candidates.length} of ${total} in use${list && `: ${list}`}`,
+    )
+    if (candidates.length === 0) {
+      this.#add(
+        'connect',
+        l7 === 'proxy' ? 'the proxy answers 503' : 'refused at once: ECONNREFUSED',
+      )
+      return { verdict: 'deny', gear: l7 === 'proxy' ? 3 : 0, steps: this.#steps }
+    }
+    return this.#judge(source, candidates, service.protocol, l7 === 'proxy' ? 3 : 0)
+  }
+
+  /** Says where a declared service goes now. */
+  #proxyPath({ l7Protocol, failureMode }: ServicePort): 'proxy' | 'bypass' | 'refused' {
+    const protocol = l7ProtocolToJSON(l7Protocol).replace('L7_PROTOCOL_', '')
+    if (this.#input.proxyServes) {
+      this.#add('L7', `declared ${protocol}: carried by the proxy, which is serving`)
+      return 'proxy'
+    }
+    const reject = failureMode === FailureMode.REJECT
+    const mode = reject
+      ? 'Reject: ECONNREFUSED at once'
+      : 'Bypass: balanced by the kernel meanwhile'
+    this.#add('L7', `declared ${protocol}; the proxy is away, failure mode ${mode}`)
+    return reject ? 'refused' : 'bypass'
+  }
+
+  #endpoints(service: ServicePort): { candidates: Endpoint[]; total: number } {
+    const { endpoint, servicePort } = this.#input.resources
+    const own = [...endpoint].filter(
+      ([name]) => servicePort.get(serviceNameOf(name)) === service,
+    )
+    const messages = own.map(([, message]) => message)
+    const families =
+      service.addresses.length === 0 ? messages : ofFamilies(service, messages)
+    return { candidates: usable(families), total: families.length }
+  }
+
+  #endpointText({ address, port, pod, node, weight }: Endpoint, all: Endpoint[]): string {
+    const own = all.filter((e) => isMappedIPv4(e.address) === isMappedIPv4(address))
+    const sum = own.reduce((total, e) => total + Math.max(1, e.weight), 0)
+    const share = Math.round((Math.max(1, weight) / sum) * 1000) / 10
+    return `${formatEndpoint(address, port)} (${pod} on ${node}, ${share} %)`
+  }
+
+  #kernelPath(
+    source: Source,
+    destinations: Destination[],
+    protocol: number,
+  ): Explanation {
+    return this.#judge(source, destinations, protocol, 0)
+  }
+
+  /** Policy for every identity that may answer; denied when all are. */
+  #judge(
+    source: Source,
+    destinations: readonly Destination[],
+    protocol: number,
+    gear: 0 | 3,
+  ): Explanation {
+    const byIdentity = Map.groupBy(destinations, (d) => `${d.identity} ${d.port}`)
+    const judgements = [...byIdentity.values()].flatMap(([first]) =>
+      first === undefined ? [] : [this.#judgeOne(source.identity, first, protocol)],
+    )
+    const allowed = judgements.find((judgement) => judgement.allowed)
+    const decisive = allowed ?? judgements[0]
+    if (allowed !== undefined && gear === 0) this.#accelerationStep(source, destinations)
+    const rule = decisive && this.#names.rule(decisive.ruleId)
+    return {
+      verdict: allowed === undefined ? 'deny' : 'allow',
+      gear,
+      steps: this.#steps,
+      ...(rule === undefined ? {} : { rule }),
+    }
+  }
+
+  #judgeOne(src: number, { identity, port }: Destination, protocol: number): Judgement {
+    const { tables } = this.#input
+    const to = `${this.#names.identity(identity)}, port ${port}`
+    const egress = judge(tables, {
+      subject: src,
+      peer: identity,
+      direction: Direction.DIRECTION_EGRESS,
+      protocol,
+      port,
+    })
+    this.#add('egress policy', `${this.#judgementText(egress)} (to ${to})`)
+    if (!egress.allowed) return egress
+    if (passesIngress(src)) {
+      const who = reservedName(src) ?? ''
+      this.#add('ingress policy', `not asked: the source is ${who}`)
+      return egress
+    }
+    const ingress = judge(tables, {
+      subject: identity,
+      peer: src,
+      direction: Direction.DIRECTION_INGRESS,
+      protocol,
+      port,
+    })
+    this.#add('ingress policy', `${this.#judgementText(ingress)} (of ${to})`)
+    return ingress.allowed && ingress.ruleId === 0 ? egress : ingress
+  }
+
+  #judgementText({ allowed, ruleId }: Judgement): string {
+    const rule = this.#names.rule(ruleId)
+    const verdict = allowed ? 'allowed' : 'denied: EPERM'
+    if (rule !== undefined) return `${verdict} by ${rule}`
+    return `${verdict}: no policy selects it`
+  }
+
+  #accelerationStep(source: Source, destinations: readonly Destination[]): void {
+    const { acceleration, node, resources } = this.#input
+    const local = new Set(
+      [...resources.address.values()]
+        .filter((address) => address.node === node)
+        .map(({ address }) => addressKey(address)),
+    )
+    const near = destinations.filter(({ address }) =>
+      local.has(addressKey(address)),
+    ).length
+    const settings = {
+      off: 'off in the Mesh, unless a pod asks for it',
+      on: 'on in the Mesh, unless a pod refuses',
+      auto: 'auto: where both executables are known not to splice(2)',
+    }[acceleration]
+    const text =
+      source.workload === undefined || near === 0
+        ? 'no: both ends must be on this node'
+        : `${near} of ${destinations.length} destinations on this node; ${settings}`
+    this.#add('acceleration', text)
+  }
+}
+
+function ofFamilies(service: ServicePort, endpoints: readonly Endpoint[]): Endpoint[] {
+  const families = new Set(service.addresses.map(isMappedIPv4))
+  return endpoints.filter(({ address }) => families.has(isMappedIPv4(address)))
+}
+
+function hasPrefix(address: Buffer, prefix: Buffer, bits: number): boolean {
+  for (let i = 0; i < 16; i++) {
+    const left = bits - i * 8
+    if (left <= 0) return true
+    const mask = left >= 8 ? 0xff : (0xff << (8 - left)) & 0xff
+    if (((address[i] ?? 0) & mask) !== ((prefix[i] ?? 0) & mask)) return false
+  }
+  return true
+}
+
+/** "host:port" with the port apart: names, IPv4, [IPv6] or bare IPv6. Throws AgentError QUESTION. */
+export function splitPort(text: string): { host: string; port: number | undefined } {
+  if (tryParse(text) !== undefined) return { host: text, port: undefined }
+  const [, bracketed, plain, digits] =
+    /^(?:\[(.+)\]|([^:]+))(?::(\d+))?$/.exec(text) ?? []
+  const host = bracketed ?? plain
+  const port = digits === undefined ? undefined : Number(digits)
+  if (host === undefined || (port !== undefined && (port < 1 || port > 65_535))) {
+    throw new AgentError('QUESTION', `"${text}" is no destination: NAME:PORT wanted`)
+  }
+  return { host, port }
+}
+
+function tryParse(text: string): Buffer | undefined {
+  try {
+    return parseAddress(text)
+  } catch {
+    return undefined
+  }
+}
+
+function parsed(text: string, what: string): Buffer {
+  const address = tryParse(text)
+  if (address === undefined) throw new AgentError('QUESTION', `"${text}" is no ${what}`)
+  return address
+}
