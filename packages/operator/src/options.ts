@@ -2,37 +2,89 @@
 // Every option and limit of the operator, in one table; parsing is a loop over it.
 import { OperatorError } from './errors.ts'
 
-interface Option {
+type Kind = 'text' | 'ms' | 'bytes'
+
+interface Option<K extends Kind = Kind> {
   readonly flag: string
   readonly env: string
-  readonly kind: 'text' | 'ms' | 'bytes' | 'count'
+  readonly kind: K
   /** undefined: required. */
   readonly default: string | undefined
   readonly doc: string
 }
 
-function option(
+function option<K extends Kind>(
   flag: string,
-  kind: Option['kind'],
+  kind: K,
   fallback: string | undefined,
   doc: string,
-): Option {
+): Option<K> {
   const env = `PILLION_OPERATOR_${flag.toUpperCase().replaceAll('-', '_')}`
   return { flag, env, kind, default: fallback, doc }
 }
 
 export const optionTable = {
   source: option('source', 'text', 'directory', 'where objects come from: directory'),
-  dir: option('dir', 'text', undefined, 'directory of YAML and JSON manifests, with everything below it'),
-  statusDir: option('status-dir', 'text', undefined, 'directory for STATUS files and for what survives a restart'),
-  listen: option('listen', 'text', undefined, 'where agents and proxies subscribe: unix:PATH or host:port'),
-  adminSocket: option('admin-socket', 'text', undefined, 'UNIX socket of /healthz /readyz /metrics /debug'),
-  logLevel: option('log-level', 'text', 'info', 'fatal, error, warn, info, debug, trace or silent'),
-  debounceMs: option('debounce', 'ms', '5', 'how long changes of files are collected after the first'),
-  rescanMs: option('rescan', 'ms', '10000', 'how often the directory is compared as a whole, for lost notifications'),
-  maxFileBytes: option('max-file-bytes', 'bytes', '16777216', 'largest manifest file that is read'),
-  nackRetryMs: option('nack-retry', 'ms', '5000', 'how long until a refused configuration is offered again'),
-  statusDelayMs: option('status-delay', 'ms', '50', 'how long changes of status are collected before files are written'),
+  dir: option(
+    'dir',
+    'text',
+    undefined,
+    'directory of YAML and JSON manifests, with everything below it',
+  ),
+  statusDir: option(
+    'status-dir',
+    'text',
+    undefined,
+    'directory for STATUS files and for what survives a restart',
+  ),
+  listen: option(
+    'listen',
+    'text',
+    undefined,
+    'where agents and proxies subscribe: unix:PATH or host:port',
+  ),
+  adminSocket: option(
+    'admin-socket',
+    'text',
+    undefined,
+    'UNIX socket of /healthz /readyz /metrics /debug',
+  ),
+  logLevel: option(
+    'log-level',
+    'text',
+    'info',
+    'fatal, error, warn, info, debug, trace or silent',
+  ),
+  debounceMs: option(
+    'debounce',
+    'ms',
+    '5',
+    'how long changes of files are collected after the first',
+  ),
+  rescanMs: option(
+    'rescan',
+    'ms',
+    '10000',
+    'how often the directory is compared as a whole, for lost notifications',
+  ),
+  maxFileBytes: option(
+    'max-file-bytes',
+    'bytes',
+    '16777216',
+    'largest manifest file that is read',
+  ),
+  nackRetryMs: option(
+    'nack-retry',
+    'ms',
+    '5000',
+    'how long until a refused configuration is offered again',
+  ),
+  statusDelayMs: option(
+    'status-delay',
+    'ms',
+    '50',
+    'how long changes of status are collected before files are written',
+  ),
 } as const satisfies Record<string, Option>
 
 type Table = typeof optionTable
@@ -55,7 +107,10 @@ export function parseOptions(
     values[key] = convert(row, raw)
   }
   if (values['source'] !== 'directory') {
-    throw new OperatorError('USAGE', `--source: "${values['source']}" is not known; use directory`)
+    throw new OperatorError(
+      'USAGE',
+      `--source: "${values['source']}" is not known; use directory`,
+    )
   }
   return values as unknown as Options
 }
@@ -66,7 +121,8 @@ function readArguments(argv: readonly string[]): Map<string, string> {
   for (let i = 0; i < argv.length; i++) {
     const [name = '', inline] = (argv[i] ?? '').split(/=(.*)/s, 2)
     const flag = name.startsWith('--') ? name.slice(2) : ''
-    if (!flags.has(flag)) throw new OperatorError('USAGE', `unknown argument "${argv[i]}"`)
+    if (!flags.has(flag))
+      throw new OperatorError('USAGE', `unknown argument "${argv[i]}"`)
     const value = inline ?? argv[++i]
     if (value === undefined) throw new OperatorError('USAGE', `${name} needs a value`)
     given.set(flag, value)
@@ -77,7 +133,10 @@ function readArguments(argv: readonly string[]): Map<string, string> {
 function convert(row: Option, raw: string): string | number {
   if (row.kind === 'text') return raw
   if (!/^\d{1,15}$/.test(raw)) {
-    throw new OperatorError('USAGE', `--${row.flag}: "${raw}" is not a whole number (${row.kind})`)
+    throw new OperatorError(
+      'USAGE',
+      `--${row.flag}: "${raw}" is not a whole number (${row.kind})`,
+    )
   }
   return Number(raw)
 }

@@ -2,7 +2,16 @@
 // The kinds of Kubernetes itself, as far as they are used; other fields pass unread.
 import { isIP } from 'node:net'
 import { z } from 'zod'
-import { dnsName, ipAddress, labelSelector, list, portNumber, portOrName, protocol, texts } from './scalar.ts'
+import {
+  dnsName,
+  ipAddress,
+  labelSelector,
+  list,
+  portNumber,
+  portOrName,
+  protocol,
+  texts,
+} from './scalar.ts'
 
 const ownerReference = z.object({
   kind: z.string(),
@@ -44,7 +53,11 @@ export const node = z.object({
 
 const container = z.object({
   ports: list(
-    z.object({ name: z.string().optional(), containerPort: portNumber, protocol: protocol.default('TCP') }),
+    z.object({
+      name: z.string().optional(),
+      containerPort: portNumber,
+      protocol: protocol.default('TCP'),
+    }),
   ),
 })
 
@@ -88,43 +101,47 @@ export const service = z.object({
 
 export const endpointSlice = z
   .object({
-  metadata,
-  addressType: z.enum(['IPv4', 'IPv6', 'FQDN']),
-  ports: list(
-    z.object({
-      name: z.string().nullish(),
-      port: portNumber.nullish(),
-      protocol: protocol.nullish(),
-    }),
-  ),
-  endpoints: list(
-    z.object({
-      addresses: z.array(z.string()),
-      nodeName: z.string().nullish(),
-      conditions: z
-        .object({
-          ready: z.boolean().nullish(),
-          serving: z.boolean().nullish(),
-          terminating: z.boolean().nullish(),
-        })
-        .nullish(),
-      targetRef: z
-        .object({
-          kind: z.string().optional(),
-          namespace: z.string().optional(),
-          name: z.string().optional(),
-        })
-        .nullish(),
-    }),
-  ),
-})
+    metadata,
+    addressType: z.enum(['IPv4', 'IPv6', 'FQDN']),
+    ports: list(
+      z.object({
+        name: z.string().nullish(),
+        port: portNumber.nullish(),
+        protocol: protocol.nullish(),
+      }),
+    ),
+    endpoints: list(
+      z.object({
+        addresses: z.array(z.string()),
+        nodeName: z.string().nullish(),
+        conditions: z
+          .object({
+            ready: z.boolean().nullish(),
+            serving: z.boolean().nullish(),
+            terminating: z.boolean().nullish(),
+          })
+          .nullish(),
+        targetRef: z
+          .object({
+            kind: z.string().optional(),
+            namespace: z.string().optional(),
+            name: z.string().optional(),
+          })
+          .nullish(),
+      }),
+    ),
+  })
   .superRefine(({ addressType, endpoints }, context) => {
     if (addressType === 'FQDN') return
     for (const [i, { addresses }] of endpoints.entries()) {
       for (const [j, text] of addresses.entries()) {
         if (isIP(text) === (addressType === 'IPv4' ? 4 : 6)) continue
         const message = `"${text}" is not an ${addressType} address`
-        context.addIssue({ code: 'custom', path: ['endpoints', i, 'addresses', j], message })
+        context.addIssue({
+          code: 'custom',
+          path: ['endpoints', i, 'addresses', j],
+          message,
+        })
       }
     }
   })
@@ -165,7 +182,11 @@ export const networkPolicy = z.object({
     podSelector: labelSelector.default({ matchLabels: {}, matchExpressions: [] }),
     policyTypes: list(z.enum(['Ingress', 'Egress'])),
     // Absent and empty differ: absent says nothing of the direction, see the defaulting of policyTypes.
-    ingress: z.array(z.strictObject({ from: list(policyPeer), ports: list(policyPort) })).nullish(),
-    egress: z.array(z.strictObject({ to: list(policyPeer), ports: list(policyPort) })).nullish(),
+    ingress: z
+      .array(z.strictObject({ from: list(policyPeer), ports: list(policyPort) }))
+      .nullish(),
+    egress: z
+      .array(z.strictObject({ to: list(policyPeer), ports: list(policyPort) }))
+      .nullish(),
   }),
 })

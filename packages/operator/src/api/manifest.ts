@@ -61,7 +61,8 @@ function readDocument(text: string, firstLine: number): Document {
     }
     // Limits of aliases are the library's (100): a bomb is an error here.
     const value: unknown = document.toJS()
-    if (value === null || value === undefined) return { text, objects: [], error: undefined }
+    if (value === null || value === undefined)
+      return { text, objects: [], error: undefined }
     return { text, objects: flatten(value), error: undefined }
   } catch (error) {
     return bad(`line ${firstLine}: ${messageOf(error)}`)
@@ -73,11 +74,13 @@ function flatten(value: unknown): RawObject[] {
     throw new TypeError('a manifest is a mapping with apiVersion, kind and metadata')
   }
   const { apiVersion, kind, metadata, items } = value as Record<string, unknown>
-  if (typeof apiVersion !== 'string' || apiVersion === '') throw new TypeError('apiVersion: missing')
+  if (typeof apiVersion !== 'string' || apiVersion === '')
+    throw new TypeError('apiVersion: missing')
   if (typeof kind !== 'string' || kind === '') throw new TypeError('kind: missing')
   if (kind === 'List' && Array.isArray(items)) return items.flatMap(flatten)
   const { name, namespace } = (metadata ?? {}) as Record<string, unknown>
-  if (typeof name !== 'string' || name === '') throw new TypeError(`${kind}: metadata.name: missing`)
+  if (typeof name !== 'string' || name === '')
+    throw new TypeError(`${kind}: metadata.name: missing`)
   if (namespace !== undefined && typeof namespace !== 'string') {
     throw new TypeError(`${kind} ${name}: metadata.namespace: must be a string`)
   }

@@ -2,7 +2,15 @@
 // Our own kinds, mesh.pillion.dev/v1alpha1. What is not known is an error: a typo must not switch protection off.
 import { z } from 'zod'
 import { metadata } from './core.ts'
-import { dnsName, duration, labelSelector, list, portNumber, portOrName, protocol } from './scalar.ts'
+import {
+  dnsName,
+  duration,
+  labelSelector,
+  list,
+  portNumber,
+  portOrName,
+  protocol,
+} from './scalar.ts'
 
 const failureMode = z.enum(['Bypass', 'Reject'])
 export const acceleration = z.enum(['Off', 'On', 'Auto'])
@@ -13,7 +21,9 @@ export const mesh = z
     spec: z.strictObject({
       failureMode: failureMode.default('Bypass'),
       acceleration: acceleration.default('Auto'),
-      tracing: z.strictObject({ sampleRatio: z.number().min(0).max(1).default(0) }).optional(),
+      tracing: z
+        .strictObject({ sampleRatio: z.number().min(0).max(1).default(0) })
+        .optional(),
       accessLog: z.boolean().default(false),
     }),
   })
@@ -24,9 +34,22 @@ export const mesh = z
   })
 
 const grpcCodes = [
-  'CANCELLED', 'UNKNOWN', 'INVALID_ARGUMENT', 'DEADLINE_EXCEEDED', 'NOT_FOUND', 'ALREADY_EXISTS',
-  'PERMISSION_DENIED', 'RESOURCE_EXHAUSTED', 'FAILED_PRECONDITION', 'ABORTED', 'OUT_OF_RANGE', 'UNIMPLEMENTED',
-  'INTERNAL', 'UNAVAILABLE', 'DATA_LOSS', 'UNAUTHENTICATED',
+  'CANCELLED',
+  'UNKNOWN',
+  'INVALID_ARGUMENT',
+  'DEADLINE_EXCEEDED',
+  'NOT_FOUND',
+  'ALREADY_EXISTS',
+  'PERMISSION_DENIED',
+  'RESOURCE_EXHAUSTED',
+  'FAILED_PRECONDITION',
+  'ABORTED',
+  'OUT_OF_RANGE',
+  'UNIMPLEMENTED',
+  'INTERNAL',
+  'UNAVAILABLE',
+  'DATA_LOSS',
+  'UNAUTHENTICATED',
 ] as const
 
 const retries = z.strictObject({
@@ -73,7 +96,11 @@ const accessPeer = z
     namespaceSelector: labelSelector.optional(),
     podSelector: labelSelector.optional(),
     serviceAccounts: z
-      .array(z.string().regex(/^[a-z0-9.-]+\/[a-z0-9.-]+$/, { error: 'must be "namespace/name"' }))
+      .array(
+        z
+          .string()
+          .regex(/^[a-z0-9.-]+\/[a-z0-9.-]+$/, { error: 'must be "namespace/name"' }),
+      )
       .min(1)
       .optional(),
   })
@@ -82,9 +109,14 @@ const accessPeer = z
   })
 
 const accessPort = z
-  .strictObject({ protocol: protocol.default('TCP'), port: portOrName, endPort: portNumber.optional() })
+  .strictObject({
+    protocol: protocol.default('TCP'),
+    port: portOrName,
+    endPort: portNumber.optional(),
+  })
   .refine(
-    ({ port, endPort }) => endPort === undefined || (typeof port === 'number' && endPort >= port),
+    ({ port, endPort }) =>
+      endPort === undefined || (typeof port === 'number' && endPort >= port),
     { path: ['endPort'], error: 'needs a numbered port beside it that is not greater' },
   )
 
@@ -96,7 +128,11 @@ export const accessPolicy = z.object({
     rules: list(
       z.strictObject({
         // Never allow-all by omission: everybody is said by an empty namespaceSelector.
-        from: z.array(accessPeer).min(1, { error: 'must name at least one peer; for every pod: namespaceSelector: {}' }),
+        from: z
+          .array(accessPeer)
+          .min(1, {
+            error: 'must name at least one peer; for every pod: namespaceSelector: {}',
+          }),
         ports: list(accessPort),
       }),
     ),

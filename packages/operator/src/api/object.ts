@@ -57,7 +57,11 @@ export type ApiObject<K extends ApiKind = ApiKind> = {
 export interface RawObject {
   readonly apiVersion: string
   readonly kind: string
-  readonly metadata: { readonly name: string; readonly namespace?: string; readonly [field: string]: unknown }
+  readonly metadata: {
+    readonly name: string
+    readonly namespace?: string
+    readonly [field: string]: unknown
+  }
   readonly [field: string]: unknown
 }
 
@@ -83,7 +87,10 @@ export function objectKey(kind: string, namespace: string, name: string): string
   return `${kind}/${namespace}/${name}`
 }
 
-export function keyOf(object: { kind: string; metadata: { namespace: string; name: string } }): string {
+export function keyOf(object: {
+  kind: string
+  metadata: { namespace: string; name: string }
+}): string {
   return objectKey(object.kind, object.metadata.namespace, object.metadata.name)
 }
 
@@ -104,7 +111,11 @@ export function apiKindOf(raw: RawObject): ApiKind | undefined {
 export function rawKey(raw: RawObject): string {
   const kind = raw.kind
   const namespaced = !clusterScoped.has(kind)
-  return objectKey(kind, namespaced ? (raw.metadata.namespace ?? 'default') : '', raw.metadata.name)
+  return objectKey(
+    kind,
+    namespaced ? (raw.metadata.namespace ?? 'default') : '',
+    raw.metadata.name,
+  )
 }
 
 export type Parsed =
@@ -126,7 +137,13 @@ export function parseObject(kind: ApiKind, raw: RawObject, file: string): Parsed
       return [{ file, object, key, field: fieldPath(issue.path), message: issue.message }]
     }
     return issue.keys.map((name) => {
-      return { file, object, key, field: fieldPath([...issue.path, name]), message: 'unknown field' }
+      return {
+        file,
+        object,
+        key,
+        field: fieldPath([...issue.path, name]),
+        message: 'unknown field',
+      }
     })
   })
   return { object: undefined, errors }
@@ -145,7 +162,12 @@ function messageOfIssue(issue: z.core.$ZodRawIssue): string | undefined {
     case 'invalid_type': {
       if (issue.input === undefined) return 'missing'
       const article = /^[aio]/.test(issue.expected) ? 'an' : 'a'
-      const expected = { int: 'whole number', record: 'mapping', object: 'mapping', array: 'list' }
+      const expected = {
+        int: 'whole number',
+        record: 'mapping',
+        object: 'mapping',
+        array: 'list',
+      }
       const name = expected[issue.expected as keyof typeof expected] ?? issue.expected
       return `must be ${name === issue.expected ? article : 'a'} ${name}, not ${JSON.stringify(issue.input)}`
     }

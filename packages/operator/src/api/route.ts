@@ -9,7 +9,9 @@ const headerName = z.string().regex(/^[A-Za-z0-9!#$%&'*+\-.^_`|~]{1,256}$/, {
   error: 'must be a header name (RFC 9110, 5.1)',
 })
 // A line break would be a second header.
-const headerValue = z.string().regex(/^[^\r\n\0]*$/, { error: 'must not contain a line break' })
+const headerValue = z
+  .string()
+  .regex(/^[^\r\n\0]*$/, { error: 'must not contain a line break' })
 
 const parentRef = z.strictObject({
   group: z.string().default('gateway.networking.k8s.io'),
@@ -23,7 +25,10 @@ export type ParentRef = z.output<typeof parentRef>
 
 const pathType = z.enum(['Exact', 'PathPrefix', 'RegularExpression'])
 const path = z
-  .strictObject({ type: pathType.default('PathPrefix'), value: z.string().max(1024).default('/') })
+  .strictObject({
+    type: pathType.default('PathPrefix'),
+    value: z.string().max(1024).default('/'),
+  })
   .superRefine(({ type, value }, context) => {
     if (type === 'RegularExpression') return
     const bad = (message: string): void =>
@@ -59,13 +64,22 @@ const pathModifier = z
     replacePrefixMatch: z.string().max(1024).optional(),
   })
   .superRefine((modifier, context) => {
-    const field = modifier.type === 'ReplaceFullPath' ? 'replaceFullPath' : 'replacePrefixMatch'
+    const field =
+      modifier.type === 'ReplaceFullPath' ? 'replaceFullPath' : 'replacePrefixMatch'
     const other = field === 'replaceFullPath' ? 'replacePrefixMatch' : 'replaceFullPath'
     if (modifier[field] === undefined) {
-      context.addIssue({ code: 'custom', path: [field], message: `missing; type is ${modifier.type}` })
+      context.addIssue({
+        code: 'custom',
+        path: [field],
+        message: `missing; type is ${modifier.type}`,
+      })
     }
     if (modifier[other] !== undefined) {
-      context.addIssue({ code: 'custom', path: [other], message: `does not go with type ${modifier.type}` })
+      context.addIssue({
+        code: 'custom',
+        path: [other],
+        message: `does not go with type ${modifier.type}`,
+      })
     }
   })
 export type PathModifier = z.output<typeof pathModifier>
@@ -75,12 +89,20 @@ const redirect = z.strictObject({
   hostname: dnsName.optional(),
   path: pathModifier.optional(),
   port: portNumber.nullish(),
-  statusCode: z.union([z.literal(301), z.literal(302), z.literal(303), z.literal(307), z.literal(308)], {
-    error: 'must be one of 301, 302, 303, 307, 308',
-  }).default(302),
+  statusCode: z
+    .union(
+      [z.literal(301), z.literal(302), z.literal(303), z.literal(307), z.literal(308)],
+      {
+        error: 'must be one of 301, 302, 303, 307, 308',
+      },
+    )
+    .default(302),
 })
 export type Redirect = z.output<typeof redirect>
-const rewrite = z.strictObject({ hostname: dnsName.optional(), path: pathModifier.optional() })
+const rewrite = z.strictObject({
+  hostname: dnsName.optional(),
+  path: pathModifier.optional(),
+})
 export type Rewrite = z.output<typeof rewrite>
 
 /** Field that holds the content of each type of filter. */
@@ -111,7 +133,9 @@ const filter = z
     for (const [type, field] of Object.entries(filterFields)) {
       const wanted = type === value.type
       if (wanted === (value[field] !== undefined)) continue
-      const message = wanted ? `missing; type is ${type}` : `does not go with type ${value.type}`
+      const message = wanted
+        ? `missing; type is ${type}`
+        : `does not go with type ${value.type}`
       context.addIssue({ code: 'custom', path: [field], message })
     }
   })
@@ -121,7 +145,11 @@ const filters = list(filter, 16).superRefine((items, context) => {
   const seen = new Set<string>()
   for (const [i, { type }] of items.entries()) {
     if (seen.has(type) && type !== 'RequestMirror' && type !== 'ExtensionRef') {
-      context.addIssue({ code: 'custom', path: [i, 'type'], message: `${type} may be used once only` })
+      context.addIssue({
+        code: 'custom',
+        path: [i, 'type'],
+        message: `${type} may be used once only`,
+      })
     }
     seen.add(type)
   }
@@ -155,10 +183,24 @@ const timeouts = z
     // 0s disables, so it is never the smaller one.
     if (request === undefined || backendRequest === undefined || request === 0) return
     if (backendRequest <= request) return
-    context.addIssue({ code: 'custom', path: ['backendRequest'], message: 'must not exceed request' })
+    context.addIssue({
+      code: 'custom',
+      path: ['backendRequest'],
+      message: 'must not exceed request',
+    })
   })
 
-const methods = ['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'CONNECT', 'OPTIONS', 'TRACE', 'PATCH'] as const
+const methods = [
+  'GET',
+  'HEAD',
+  'POST',
+  'PUT',
+  'DELETE',
+  'CONNECT',
+  'OPTIONS',
+  'TRACE',
+  'PATCH',
+] as const
 
 const httpRule = z
   .strictObject({
@@ -181,7 +223,11 @@ const httpRule = z
   .superRefine((rule, context) => {
     const redirects = rule.filters.some(({ type }) => type === 'RequestRedirect')
     if (redirects && rule.backendRefs.length > 0) {
-      context.addIssue({ code: 'custom', path: ['backendRefs'], message: 'RequestRedirect excludes backendRefs' })
+      context.addIssue({
+        code: 'custom',
+        path: ['backendRefs'],
+        message: 'RequestRedirect excludes backendRefs',
+      })
     }
     const prefixes = rule.matches.every((match) => match.path.type === 'PathPrefix')
     for (const [i, { requestRedirect, urlRewrite }] of rule.filters.entries()) {
@@ -219,7 +265,11 @@ const grpcMethod = z
     if (match.type !== 'Exact') return
     for (const field of ['service', 'method'] as const) {
       if (match[field] === undefined || grpcName.safeParse(match[field]).success) continue
-      context.addIssue({ code: 'custom', path: [field], message: `must be the name of a gRPC ${field}` })
+      context.addIssue({
+        code: 'custom',
+        path: [field],
+        message: `must be the name of a gRPC ${field}`,
+      })
     }
   })
 
@@ -231,7 +281,10 @@ export const grpcRoute = z.object({
       z.strictObject({
         name: z.string().max(253).nullish(),
         matches: list(
-          z.strictObject({ method: grpcMethod.optional(), headers: list(valueMatch(headerName), 16) }),
+          z.strictObject({
+            method: grpcMethod.optional(),
+            headers: list(valueMatch(headerName), 16),
+          }),
           64,
         ),
         filters,

@@ -29,9 +29,12 @@ export const duration = z.string().transform((text, context) => {
 export const portNumber = z.int().min(1).max(65_535)
 
 /** A port by number, or by the name it has in the pod. */
-export const portOrName = z.union([portNumber, z.string().regex(/^(?=.*[a-z])[a-z0-9-]{1,15}$/)], {
-  error: 'must be a port number (1 to 65535) or the name of a port',
-})
+export const portOrName = z.union(
+  [portNumber, z.string().regex(/^(?=.*[a-z])[a-z0-9-]{1,15}$/)],
+  {
+    error: 'must be a port number (1 to 65535) or the name of a port',
+  },
+)
 
 export const dnsName = z
   .string()
@@ -40,7 +43,9 @@ export const dnsName = z
 /** An IPv4 or IPv6 address, without a zone. */
 export const ipAddress = z
   .string()
-  .refine((text) => isIP(text) !== 0 && !text.includes('%'), { error: 'must be an IP address' })
+  .refine((text) => isIP(text) !== 0 && !text.includes('%'), {
+    error: 'must be an IP address',
+  })
 
 export const protocol = z.enum(['TCP', 'UDP', 'SCTP'])
 
@@ -75,5 +80,8 @@ const expression = z
   })
 
 /** LabelSelector of meta/v1. Empty: everything. */
-export const labelSelector = z.strictObject({ matchLabels: texts, matchExpressions: list(expression) })
+export const labelSelector = z.strictObject({
+  matchLabels: texts,
+  matchExpressions: list(expression),
+})
 export type LabelSelector = z.output<typeof labelSelector>

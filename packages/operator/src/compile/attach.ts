@@ -34,7 +34,13 @@ export function servicePortName(service: Service, port: Port): string {
 }
 
 /** appProtocols that an HTTP or gRPC route may stand in front of; a port that says another word is left alone. */
-const routable = new Set(['http', 'http2', 'grpc', 'kubernetes.io/h2c', 'kubernetes.io/ws'])
+const routable = new Set([
+  'http',
+  'http2',
+  'grpc',
+  'kubernetes.io/h2c',
+  'kubernetes.io/ws',
+])
 
 interface Target {
   readonly name: string
@@ -58,7 +64,8 @@ export function attach(snapshot: Snapshot): Attachments {
     }
     for (const parent of parents) {
       const targets = targetsOf(snapshot, route, parent)
-      if (typeof targets === 'string') add(refusals, route, refused('NoMatchingParent', targets))
+      if (typeof targets === 'string')
+        add(refusals, route, refused('NoMatchingParent', targets))
       else for (const target of targets) addRoute(routes, target, route)
     }
   }
@@ -73,14 +80,17 @@ export function attach(snapshot: Snapshot): Attachments {
     if (first === undefined && l7Service === undefined) continue
     const namespace = name.slice(0, name.indexOf('/'))
     declarations.set(name, {
-      protocol: l7Service ? protocols[l7Service.spec.protocol] : impliedProtocol(first, attached?.target.port),
+      protocol: l7Service
+        ? protocols[l7Service.spec.protocol]
+        : impliedProtocol(first, attached?.target.port),
       failureMode: failureModeOf(snapshot, l7Service),
       l7Service,
       producers: winners.filter((route) => route.metadata.namespace === namespace),
       consumers: winners.filter((route) => route.metadata.namespace !== namespace),
     })
   }
-  for (const route of ours) conditions.set(keyOf(route), refusals.get(route)?.slice(0, 1) ?? [accepted])
+  for (const route of ours)
+    conditions.set(keyOf(route), refusals.get(route)?.slice(0, 1) ?? [accepted])
   return { declarations, conditions }
 }
 
@@ -89,12 +99,18 @@ function isService({ group, kind }: ParentRef): boolean {
 }
 
 /** The ports that a parentRef means, or why there is none. */
-function targetsOf(snapshot: Snapshot, route: Route, parent: ParentRef): Target[] | string {
+function targetsOf(
+  snapshot: Snapshot,
+  route: Route,
+  parent: ParentRef,
+): Target[] | string {
   const name = `${parent.namespace ?? route.metadata.namespace}/${parent.name}`
   const service = snapshot.Service.get(name)
   if (service === undefined) return `Service ${name} does not exist`
-  if (service.spec.type === 'ExternalName') return `Service ${name} is of type ExternalName`
-  if (service.spec.clusterIP === 'None') return `Service ${name} is headless: it has no address to route for`
+  if (service.spec.type === 'ExternalName')
+    return `Service ${name} is of type ExternalName`
+  if (service.spec.clusterIP === 'None')
+    return `Service ${name} is headless: it has no address to route for`
   const port = parent.port ?? undefined
   const section = parent.sectionName ?? undefined
   const found = service.spec.ports.filter(
@@ -103,19 +119,34 @@ function targetsOf(snapshot: Snapshot, route: Route, parent: ParentRef): Target[
       (port === undefined || candidate.port === port) &&
       (section === undefined || candidate.name === section) &&
       // Without a port the route is for all ports, but never for one that says that it is no HTTP.
-      (port !== undefined || section !== undefined || routable.has(candidate.appProtocol ?? 'http')),
+      (port !== undefined ||
+        section !== undefined ||
+        routable.has(candidate.appProtocol ?? 'http')),
   )
-  if (found.length === 0) return `Service ${name} has no TCP port ${port ?? section ?? 'for HTTP or gRPC'}`
-  return found.map((candidate) => ({ name: servicePortName(service, candidate), service, port: candidate }))
+  if (found.length === 0)
+    return `Service ${name} has no TCP port ${port ?? section ?? 'for HTTP or gRPC'}`
+  return found.map((candidate) => ({
+    name: servicePortName(service, candidate),
+    service,
+    port: candidate,
+  }))
 }
 
-function addRoute(routes: Map<string, { target: Target; routes: Route[] }>, target: Target, route: Route): void {
+function addRoute(
+  routes: Map<string, { target: Target; routes: Route[] }>,
+  target: Target,
+  route: Route,
+): void {
   const entry = routes.get(target.name)
   if (entry === undefined) routes.set(target.name, { target, routes: [route] })
   else if (!entry.routes.includes(route)) entry.routes.push(route)
 }
 
-function add(refusals: Map<Route, Condition[]>, route: Route, condition: Condition): void {
+function add(
+  refusals: Map<Route, Condition[]>,
+  route: Route,
+  condition: Condition,
+): void {
   refusals.set(route, [...(refusals.get(route) ?? []), condition])
 }
 
@@ -127,17 +158,32 @@ function resolve(
   { target, routes }: { target: Target; routes: readonly Route[] },
   refusals: Map<Route, Condition[]>,
 ): Route[] {
-  const own = routes.filter((route) => route.metadata.namespace === target.service.metadata.namespace)
+  const own = routes.filter(
+    (route) => route.metadata.namespace === target.service.metadata.namespace,
+  )
   const deciding = own.length > 0 ? own : routes
-  const kind = deciding.some((route) => route.kind === 'GRPCRoute') ? 'GRPCRoute' : 'HTTPRoute'
+  const kind = deciding.some((route) => route.kind === 'GRPCRoute')
+    ? 'GRPCRoute'
+    : 'HTTPRoute'
   for (const route of routes) {
     if (route.kind === kind) continue
-    add(refusals, route, refused('Conflicted', `${target.name} has a ${kind}; one port has routes of one kind`))
+    add(
+      refusals,
+      route,
+      refused(
+        'Conflicted',
+        `${target.name} has a ${kind}; one port has routes of one kind`,
+      ),
+    )
   }
   return routes.filter((route) => route.kind === kind)
 }
 
-const protocols = { http: L7Protocol.HTTP, http2: L7Protocol.HTTP2, grpc: L7Protocol.GRPC } as const
+const protocols = {
+  http: L7Protocol.HTTP,
+  http2: L7Protocol.HTTP2,
+  grpc: L7Protocol.GRPC,
+} as const
 
 function impliedProtocol(route: Route | undefined, port: Port | undefined): L7Protocol {
   if (route?.kind === 'GRPCRoute') return L7Protocol.GRPC
@@ -152,18 +198,28 @@ function declared(
   const out = new Map<string, ApiObject<'L7Service'>>()
   const sorted = [...snapshot.L7Service.values()].sort(
     (a, b) =>
-      Number(a.spec.targetRef.port === undefined) - Number(b.spec.targetRef.port === undefined) || byAge(a, b),
+      Number(a.spec.targetRef.port === undefined) -
+        Number(b.spec.targetRef.port === undefined) || byAge(a, b),
   )
   for (const l7Service of sorted) {
     const { name, port } = l7Service.spec.targetRef
     const key = keyOf(l7Service)
     const service = snapshot.Service.get(`${l7Service.metadata.namespace}/${name}`)
     const ports = (service?.spec.ports ?? []).filter(
-      (candidate) => candidate.protocol === 'TCP' && (port === undefined || candidate.port === port),
+      (candidate) =>
+        candidate.protocol === 'TCP' && (port === undefined || candidate.port === port),
     )
     if (service === undefined || ports.length === 0) {
-      const what = service === undefined ? 'does not exist' : `has no TCP port${port === undefined ? '' : ` ${port}`}`
-      conditions.set(key, [refused('TargetNotFound', `Service ${l7Service.metadata.namespace}/${name} ${what}`)])
+      const what =
+        service === undefined
+          ? 'does not exist'
+          : `has no TCP port${port === undefined ? '' : ` ${port}`}`
+      conditions.set(key, [
+        refused(
+          'TargetNotFound',
+          `Service ${l7Service.metadata.namespace}/${name} ${what}`,
+        ),
+      ])
       continue
     }
     const names = ports.map((each) => servicePortName(service, each))
@@ -187,7 +243,8 @@ export function byAge(
 ): number {
   // RFC 3339 in UTC, as Kubernetes writes it, sorts as text; "~" is after every digit.
   const age = (object: typeof a): string => object.metadata.creationTimestamp ?? '~'
-  const name = (object: typeof a): string => `${object.metadata.namespace}/${object.metadata.name}`
+  const name = (object: typeof a): string =>
+    `${object.metadata.namespace}/${object.metadata.name}`
   return compareText(age(a), age(b)) || compareText(name(a), name(b))
 }
 
@@ -195,7 +252,13 @@ function compareText(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0
 }
 
-function failureModeOf(snapshot: Snapshot, l7Service: ApiObject<'L7Service'> | undefined): FailureMode {
-  const mode = l7Service?.spec.failureMode ?? snapshot.Mesh.get('/default')?.spec.failureMode ?? 'Bypass'
+function failureModeOf(
+  snapshot: Snapshot,
+  l7Service: ApiObject<'L7Service'> | undefined,
+): FailureMode {
+  const mode =
+    l7Service?.spec.failureMode ??
+    snapshot.Mesh.get('/default')?.spec.failureMode ??
+    'Bypass'
   return mode === 'Reject' ? FailureMode.REJECT : FailureMode.BYPASS
 }

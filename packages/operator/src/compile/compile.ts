@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // PURE: objects to the resources of all nodes. A part is compiled again only when one of its inputs changed; every part keeps
 // the values that stayed equal, so that everything after compares by identity.
-import { Acceleration, firstIdentity, type Endpoint, type ServicePort, type Settings } from '@pillion/contract'
+import {
+  Acceleration,
+  firstIdentity,
+  type Endpoint,
+  type ServicePort,
+  type Settings,
+} from '@pillion/contract'
 import type { ApiKind } from '../api/object.ts'
 import type { Snapshot } from '../index/objects.ts'
 import { attach, type Attachments } from './attach.ts'
@@ -22,7 +28,11 @@ export interface Pools {
 }
 
 export function emptyPools(): Pools {
-  return { identities: emptyPool(firstIdentity), servicePorts: emptyPool(1), rules: emptyPool(1) }
+  return {
+    identities: emptyPool(firstIdentity),
+    servicePorts: emptyPool(1),
+    rules: emptyPool(1),
+  }
 }
 
 export interface Compiled {
@@ -49,21 +59,33 @@ export function compile(
   previous?: Compiled,
   dirty: ReadonlySet<ApiKind> = new Set(),
 ): Compiled {
-  const touched = (...kinds: readonly ApiKind[]): boolean => kinds.some((kind) => dirty.has(kind))
+  const touched = (...kinds: readonly ApiKind[]): boolean =>
+    kinds.some((kind) => dirty.has(kind))
   const workloads =
     previous === undefined || touched('Pod', 'Node', 'NetworkPolicy', 'AccessPolicy')
       ? compileWorkloads(snapshot, pools.identities, previous?.workloads)
       : previous.workloads
   const attachments =
-    previous === undefined || touched('Service', 'HTTPRoute', 'GRPCRoute', 'L7Service', 'Mesh')
+    previous === undefined ||
+    touched('Service', 'HTTPRoute', 'GRPCRoute', 'L7Service', 'Mesh')
       ? attach(snapshot)
       : previous.attachments
   const services =
-    workloads === previous?.workloads && attachments === previous.attachments && !touched('EndpointSlice')
+    workloads === previous?.workloads &&
+    attachments === previous.attachments &&
+    !touched('EndpointSlice')
       ? previous.services
-      : compileServices(snapshot, workloads, attachments.declarations, pools.servicePorts, previous?.services)
+      : compileServices(
+          snapshot,
+          workloads,
+          attachments.declarations,
+          pools.servicePorts,
+          previous?.services,
+        )
   const policies =
-    previous !== undefined && !policyInputsChanged(workloads, previous.workloads) && !touched('NetworkPolicy', 'AccessPolicy', 'Namespace')
+    previous !== undefined &&
+    !policyInputsChanged(workloads, previous.workloads) &&
+    !touched('NetworkPolicy', 'AccessPolicy', 'Namespace')
       ? previous.policies
       : compilePolicies(snapshot, workloads, pools.rules, previous?.policies)
   const routes =
@@ -80,7 +102,11 @@ export function compile(
     routes,
     ...(sameProxy ? proxyOf(previous) : proxyServices(services, routes, previous)),
     conditions: mergeConditions(snapshot, attachments, policies, routes),
-    pools: { identities: workloads.pool, servicePorts: services.pool, rules: policies.pool },
+    pools: {
+      identities: workloads.pool,
+      servicePorts: services.pool,
+      rules: policies.pool,
+    },
   }
 }
 
@@ -94,7 +120,11 @@ function policyInputsChanged(now: Workloads, before: Workloads): boolean {
 
 function compileSettings(snapshot: Snapshot): Map<string, Settings> {
   const spec = snapshot.Mesh.get('/default')?.spec
-  const acceleration = { Off: Acceleration.OFF, On: Acceleration.ON, Auto: Acceleration.AUTO }
+  const acceleration = {
+    Off: Acceleration.OFF,
+    On: Acceleration.ON,
+    Auto: Acceleration.AUTO,
+  }
   const settings: Settings = {
     acceleration: acceleration[spec?.acceleration ?? 'Auto'],
     traceSampleRatio: spec?.tracing?.sampleRatio ?? 0,
@@ -110,13 +140,18 @@ function proxyOf({ proxyServicePorts, proxyEndpoints }: Proxy): Proxy {
 }
 
 /** O(endpoints of declared services) when one of them changed. */
-function proxyServices(services: Services, routes: Routes, previous: Compiled | undefined): Proxy {
+function proxyServices(
+  services: Services,
+  routes: Routes,
+  previous: Compiled | undefined,
+): Proxy {
   const ports = new Map<string, ServicePort>()
   const endpoints = new Map<string, Endpoint>()
   for (const name of routes.reachable) {
     const port = services.servicePorts.get(name)
     if (port !== undefined) ports.set(name, port)
-    for (const [key, endpoint] of services.endpointsOf.get(name) ?? []) endpoints.set(key, endpoint)
+    for (const [key, endpoint] of services.endpointsOf.get(name) ?? [])
+      endpoints.set(key, endpoint)
   }
   return {
     proxyServicePorts: keep(ports, previous?.proxyServicePorts),
@@ -130,7 +165,10 @@ function mergeConditions(
   policies: Policies,
   routes: Routes,
 ): Conditions {
-  const out = new Map<string, readonly Condition[]>([...attachments.conditions, ...policies.conditions])
+  const out = new Map<string, readonly Condition[]>([
+    ...attachments.conditions,
+    ...policies.conditions,
+  ])
   for (const name of snapshot.Mesh.keys()) out.set(`Mesh/${name}`, [accepted])
   for (const [key, condition] of routes.conditions) {
     out.set(key, [...(out.get(key) ?? []), condition])

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // PURE: the filters of routes and backends that are carried out (unsupported.ts refuses routes with others).
-import type { Filter, HeaderModifier as WireModifier, PathModifier as WirePath } from '@pillion/contract'
+import type {
+  Filter,
+  HeaderModifier as WireModifier,
+  PathModifier as WirePath,
+} from '@pillion/contract'
 import type { HeaderModifier, PathModifier, Redirect, RouteFilter } from '../api/route.ts'
 
 export function compileFilters(filters: readonly RouteFilter[]): Filter[] {
@@ -11,9 +15,12 @@ export function compileFilters(filters: readonly RouteFilter[]): Filter[] {
 }
 
 function compileFilter(filter: RouteFilter): Filter['body'] {
-  const { requestHeaderModifier, responseHeaderModifier, requestRedirect, urlRewrite } = filter
-  if (requestHeaderModifier) return { $case: 'requestHeaders', value: headers(requestHeaderModifier) }
-  if (responseHeaderModifier) return { $case: 'responseHeaders', value: headers(responseHeaderModifier) }
+  const { requestHeaderModifier, responseHeaderModifier, requestRedirect, urlRewrite } =
+    filter
+  if (requestHeaderModifier)
+    return { $case: 'requestHeaders', value: headers(requestHeaderModifier) }
+  if (responseHeaderModifier)
+    return { $case: 'responseHeaders', value: headers(responseHeaderModifier) }
   if (requestRedirect) return { $case: 'redirect', value: redirect(requestRedirect) }
   if (urlRewrite) {
     const value = { hostname: urlRewrite.hostname ?? '', path: path(urlRewrite.path) }
@@ -25,7 +32,11 @@ function compileFilter(filter: RouteFilter): Filter['body'] {
 function headers({ set, add, remove }: HeaderModifier): WireModifier {
   const lower = (list: HeaderModifier['set']): WireModifier['set'] =>
     list.map(({ name, value }) => ({ name: name.toLowerCase(), value }))
-  return { set: lower(set), add: lower(add), remove: remove.map((name) => name.toLowerCase()) }
+  return {
+    set: lower(set),
+    add: lower(add),
+    remove: remove.map((name) => name.toLowerCase()),
+  }
 }
 
 function redirect({ scheme, hostname, port, path: modifier, statusCode }: Redirect) {

@@ -14,7 +14,13 @@ import { keyOf } from '../api/object.ts'
 import type { Snapshot } from '../index/objects.ts'
 import type { Condition } from './condition.ts'
 import { accepted } from './condition.ts'
-import { accessDrafts, networkDrafts, type Draft, type DraftRule, type World } from './policy-drafts.ts'
+import {
+  accessDrafts,
+  networkDrafts,
+  type Draft,
+  type DraftRule,
+  type World,
+} from './policy-drafts.ts'
 import { anyPort, portBlocks, type PortBlock } from './ports.ts'
 import { allocate, numberOf, type Pool } from './pool.ts'
 import { keep } from './same.ts'
@@ -50,18 +56,26 @@ export function compilePolicies(
     ...networks.flatMap((policy) => networkDrafts(policy, world)),
     ...accesses.map((policy) => accessDrafts(policy, world)),
   ]
-  const texts = new Set(drafts.flatMap(({ text, rules }) => [text, ...rules.map((rule) => rule.text)]))
+  const texts = new Set(
+    drafts.flatMap(({ text, rules }) => [text, ...rules.map((rule) => rule.text)]),
+  )
   const nextPool = allocate(pool, texts)
-  const rules = new Map([...nextPool.live].map(([text, id]) => [String(id), { id, text }]))
+  const rules = new Map(
+    [...nextPool.live].map(([text, id]) => [String(id), { id, text }]),
+  )
   const conditions = new Map<string, readonly Condition[]>()
-  for (const policy of [...networks, ...accesses]) conditions.set(keyOf(policy), [accepted])
+  for (const policy of [...networks, ...accesses])
+    conditions.set(keyOf(policy), [accepted])
   for (const { key, ignored } of drafts) {
     if (ignored.length === 0) continue
     const before = conditions.get(key) ?? []
     conditions.set(key, [...before, partially(ignored)])
   }
   return {
-    subjects: keep(compileSubjects(drafts, world.identities, workloads, nextPool), previous?.subjects),
+    subjects: keep(
+      compileSubjects(drafts, world.identities, workloads, nextPool),
+      previous?.subjects,
+    ),
     rules: keep(rules, previous?.rules),
     conditions,
     pool: nextPool,
@@ -90,7 +104,11 @@ function compileSubjects(
   pool: Pool,
 ): Map<string, SubjectPolicy> {
   const subjects = new Map<number, { ingress: Building; egress: Building }>()
-  const empty = (): Building => ({ isolated: false, isolationRule: 0, entries: new Map() })
+  const empty = (): Building => ({
+    isolated: false,
+    isolationRule: 0,
+    entries: new Map(),
+  })
   for (const draft of drafts) {
     for (const subject of draft.subjects) {
       const building = subjects.get(subject) ?? { ingress: empty(), egress: empty() }
@@ -117,7 +135,11 @@ function compileSubjects(
   )
 }
 
-function finish({ isolated, isolationRule, entries }: Building): DirectionPolicy | undefined {
+function finish({
+  isolated,
+  isolationRule,
+  entries,
+}: Building): DirectionPolicy | undefined {
   if (!isolated && entries.size === 0) return undefined
   const all = entries.get(`${Action.ALLOW}/0/0/0/0`)
   // Once everything is allowed, narrower permissions say nothing; denials still do.
@@ -136,7 +158,11 @@ function entriesOf(
   id: number,
 ): PolicyEntry[] {
   const action = draft.action
-  const entry = (peer: number, protocol: number, { port, portBits }: PortBlock): PolicyEntry => ({
+  const entry = (
+    peer: number,
+    protocol: number,
+    { port, portBits }: PortBlock,
+  ): PolicyEntry => ({
     peer,
     protocol,
     port,
@@ -146,10 +172,13 @@ function entriesOf(
   })
   if (rule.ports.length === 0) return rule.peers.map((peer) => entry(peer, 0, anyPort))
   return rule.ports.flatMap(({ protocol, protocolName, port, endPort }) => {
-    if (port === undefined) return rule.peers.map((peer) => entry(peer, protocol, anyPort))
+    if (port === undefined)
+      return rule.peers.map((peer) => entry(peer, protocol, anyPort))
     if (typeof port === 'number') {
       const blocks = portBlocks(port, endPort ?? port)
-      return rule.peers.flatMap((peer) => blocks.map((block) => entry(peer, protocol, block)))
+      return rule.peers.flatMap((peer) =>
+        blocks.map((block) => entry(peer, protocol, block)),
+      )
     }
     // A name means the port of the pod that is connected to: the subject of ingress, the peer of egress.
     const numbers = (identity: number): readonly number[] =>
@@ -157,9 +186,13 @@ function entriesOf(
     const one = (peer: number, number: number): PolicyEntry =>
       entry(peer, protocol, { port: number, portBits: 16 })
     if (draft.direction === 'ingress') {
-      return numbers(subject).flatMap((number) => rule.peers.map((peer) => one(peer, number)))
+      return numbers(subject).flatMap((number) =>
+        rule.peers.map((peer) => one(peer, number)),
+      )
     }
-    const peers = rule.peers.includes(0) ? identities.map((identity) => identity.id) : rule.peers
+    const peers = rule.peers.includes(0)
+      ? identities.map((identity) => identity.id)
+      : rule.peers
     return peers.flatMap((peer) => numbers(peer).map((number) => one(peer, number)))
   })
 }

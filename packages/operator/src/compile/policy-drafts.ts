@@ -51,9 +51,15 @@ export function networkDrafts(policy: NetworkPolicy, world: World): Draft[] {
   const { namespace } = policy.metadata
   const subjects = select(world, namespace, undefined, spec.podSelector)
   // Defaulting of the API: Ingress always, Egress when the policy has an egress section.
-  const types = spec.policyTypes.length > 0 ? spec.policyTypes : ['Ingress', ...(spec.egress ? ['Egress'] : [])]
+  const types =
+    spec.policyTypes.length > 0
+      ? spec.policyTypes
+      : ['Ingress', ...(spec.egress ? ['Egress'] : [])]
   const drafts: Draft[] = []
-  const direction = (name: 'ingress' | 'egress', rules: readonly { peers: readonly NetworkPeer[]; ports: DraftRule['ports'] }[]): void => {
+  const direction = (
+    name: 'ingress' | 'egress',
+    rules: readonly { peers: readonly NetworkPeer[]; ports: DraftRule['ports'] }[],
+  ): void => {
     const text = `NetworkPolicy ${namespace}/${policy.metadata.name}`
     const ignored: string[] = []
     const field = name === 'ingress' ? 'from' : 'to'
@@ -62,36 +68,63 @@ export function networkDrafts(policy: NetworkPolicy, world: World): Draft[] {
         if (ipBlock) ignored.push(`spec.${name}[${i}].${field}[${j}]`)
       }
       // No peers at all is everybody; peers that match nobody are nobody.
-      const ids = peers.length === 0 ? [0] : unique(peers.flatMap((peer) => networkPeer(world, namespace, peer)))
+      const ids =
+        peers.length === 0
+          ? [0]
+          : unique(peers.flatMap((peer) => networkPeer(world, namespace, peer)))
       return { text: `${text} ${name}[${i}]`, peers: ids, ports }
     })
-    drafts.push({ key: keyOf(policy), text: `${text} ${name}`, direction: name, isolates: true, action: Action.ALLOW, subjects, rules: drafted, ignored })
+    drafts.push({
+      key: keyOf(policy),
+      text: `${text} ${name}`,
+      direction: name,
+      isolates: true,
+      action: Action.ALLOW,
+      subjects,
+      rules: drafted,
+      ignored,
+    })
   }
   if (types.includes('Ingress')) {
-    direction('ingress', (spec.ingress ?? []).map(({ from, ports }) => ({ peers: from, ports: ports.map(draftPort) })))
+    direction(
+      'ingress',
+      (spec.ingress ?? []).map(({ from, ports }) => ({
+        peers: from,
+        ports: ports.map(draftPort),
+      })),
+    )
   }
   if (types.includes('Egress')) {
-    direction('egress', (spec.egress ?? []).map(({ to, ports }) => ({ peers: to, ports: ports.map(draftPort) })))
+    direction(
+      'egress',
+      (spec.egress ?? []).map(({ to, ports }) => ({
+        peers: to,
+        ports: ports.map(draftPort),
+      })),
+    )
   }
   return drafts
 }
 
 function networkPeer(world: World, namespace: string, peer: NetworkPeer): number[] {
   if (peer.ipBlock) return []
-  return select(world, namespace, peer.namespaceSelector ?? undefined, peer.podSelector ?? undefined)
+  return select(
+    world,
+    namespace,
+    peer.namespaceSelector ?? undefined,
+    peer.podSelector ?? undefined,
+  )
 }
 
 export function accessDrafts(policy: AccessPolicy, world: World): Draft {
   const { spec } = policy
   const { namespace } = policy.metadata
   const text = `AccessPolicy ${namespace}/${policy.metadata.name}`
-  const rules = spec.rules.map(
-    ({ from, ports }, i): DraftRule => ({
-      text: `${text} rules[${i}]`,
-      peers: unique(from.flatMap((peer) => accessPeer(world, namespace, peer))),
-      ports: ports.map(draftPort),
-    }),
-  )
+  const rules = spec.rules.map(({ from, ports }, i): DraftRule => ({
+    text: `${text} rules[${i}]`,
+    peers: unique(from.flatMap((peer) => accessPeer(world, namespace, peer))),
+    ports: ports.map(draftPort),
+  }))
   return {
     key: keyOf(policy),
     text,
@@ -110,7 +143,8 @@ function accessPeer(world: World, namespace: string, peer: AccessPeer): number[]
   const { namespaceSelector, podSelector, serviceAccounts } = peer
   // Service accounts name their namespace, so alone they are not bound to the policy's.
   const everywhere: LabelSelector = { matchLabels: {}, matchExpressions: [] }
-  const namespaces = namespaceSelector ?? (podSelector === undefined ? everywhere : undefined)
+  const namespaces =
+    namespaceSelector ?? (podSelector === undefined ? everywhere : undefined)
   const selected = select(world, namespace, namespaces, podSelector)
   if (serviceAccounts === undefined) return selected
   const accounts = new Set(serviceAccounts)
@@ -139,7 +173,11 @@ function select(
     .map(({ id }) => id)
 }
 
-function draftPort(port: { protocol: keyof typeof Protocol; port?: number | string | null | undefined; endPort?: number | null | undefined }): DraftPort {
+function draftPort(port: {
+  protocol: keyof typeof Protocol
+  port?: number | string | null | undefined
+  endPort?: number | null | undefined
+}): DraftPort {
   return {
     protocol: Protocol[port.protocol],
     protocolName: port.protocol,

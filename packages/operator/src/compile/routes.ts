@@ -1,7 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // PURE: the route tables of declared ServicePorts, sorted by the precedence of the Gateway API. O(routes), whenever a route,
 // an L7Service or the set of Services changed.
-import { MatchKind, type Backend, type NamedMatch, type RouteMatch, type RouteRule, type RouteTable } from '@pillion/contract'
+import {
+  MatchKind,
+  type Backend,
+  type NamedMatch,
+  type RouteMatch,
+  type RouteRule,
+  type RouteTable,
+} from '@pillion/contract'
 import { keyOf, type ApiObject } from '../api/object.ts'
 import type { BackendRef, RouteRetry } from '../api/route.ts'
 import type { Retries } from '../api/mesh.ts'
@@ -69,10 +76,15 @@ export function compileRoutes(
     if (!hasRoutes && !hasDefaults(declaration)) continue
     tables.set(name, { serviceId, rules, hasRoutes, ...defaults(declaration) })
     for (const { backends } of rules) {
-      for (const { servicePort } of backends) if (servicePort !== '') reachable.add(servicePort)
+      for (const { servicePort } of backends)
+        if (servicePort !== '') reachable.add(servicePort)
     }
   }
-  return { tables: keep(tables, previous?.tables), reachable, conditions: refs.conditions() }
+  return {
+    tables: keep(tables, previous?.tables),
+    reachable,
+    conditions: refs.conditions(),
+  }
 }
 
 function hasDefaults({ l7Service }: Declaration): boolean {
@@ -80,7 +92,12 @@ function hasDefaults({ l7Service }: Declaration): boolean {
   return (spec?.timeouts ?? spec?.retries ?? spec?.retryBudget) !== undefined
 }
 
-function defaults({ l7Service }: Declaration): Pick<RouteTable, 'retryBudget' | 'requestTimeoutMs' | 'backendTimeoutMs' | 'retry'> {
+function defaults({
+  l7Service,
+}: Declaration): Pick<
+  RouteTable,
+  'retryBudget' | 'requestTimeoutMs' | 'backendTimeoutMs' | 'retry'
+> {
   const { timeouts, retries, retryBudget } = l7Service?.spec ?? {}
   return {
     retryBudget: retryBudget && {
@@ -132,15 +149,23 @@ function routeRules(route: Route, declaration: Declaration, refs: Backends): Sor
       backends: refs.of(route, rule, i),
       ...limits('timeouts' in rule ? (rule as HttpRule) : undefined, declaration),
     }
-    const matches = route.kind === 'GRPCRoute'
-      ? (rule.matches as GrpcMatch[]).map(grpcMatch)
-      : (rule.matches as HttpMatch[]).map(httpMatch)
-    const all = matches.length > 0 ? matches : [route.kind === 'GRPCRoute' ? grpcMatch(anyGrpc) : httpMatch(anyHttp)]
+    const matches =
+      route.kind === 'GRPCRoute'
+        ? (rule.matches as GrpcMatch[]).map(grpcMatch)
+        : (rule.matches as HttpMatch[]).map(httpMatch)
+    const all =
+      matches.length > 0
+        ? matches
+        : [route.kind === 'GRPCRoute' ? grpcMatch(anyGrpc) : httpMatch(anyHttp)]
     return all.map(({ match, rank }) => ({ rank, rule: { ...common, match } }))
   })
 }
 
-const anyHttp: HttpMatch = { path: { type: 'PathPrefix', value: '/' }, headers: [], queryParams: [] }
+const anyHttp: HttpMatch = {
+  path: { type: 'PathPrefix', value: '/' },
+  headers: [],
+  queryParams: [],
+}
 const anyGrpc: GrpcMatch = { headers: [] }
 
 function limits(
@@ -172,7 +197,13 @@ function httpMatch({ path, headers, queryParams, method }: HttpMatch): Match {
   const query = values(queryParams, (name) => name)
   return {
     match: { path: { kind, value }, method: method ?? '', headers: names, query },
-    rank: [Number(exact), value.length, Number(method !== undefined), names.length, query.length],
+    rank: [
+      Number(exact),
+      value.length,
+      Number(method !== undefined),
+      names.length,
+      query.length,
+    ],
   }
 }
 
@@ -199,7 +230,8 @@ function values(
   const out = new Map<string, NamedMatch>()
   for (const { name, value } of matches) {
     const spelled = spell(name)
-    if (!out.has(spelled)) out.set(spelled, { name: spelled, kind: MatchKind.EXACT, value })
+    if (!out.has(spelled))
+      out.set(spelled, { name: spelled, kind: MatchKind.EXACT, value })
   }
   return [...out.values()]
 }
@@ -238,7 +270,12 @@ class Backends {
     return rule.backendRefs.map((ref, i) => {
       const name = this.#resolve(route, ref, `spec.rules[${index}].backendRefs[${i}]`)
       const serviceId = name === '' ? 0 : numberOf(this.#ids, name)
-      return { servicePort: name, serviceId, weight: ref.weight, filters: compileFilters(ref.filters) }
+      return {
+        servicePort: name,
+        serviceId,
+        weight: ref.weight,
+        filters: compileFilters(ref.filters),
+      }
     })
   }
 
@@ -249,8 +286,18 @@ class Backends {
         return [
           key,
           problem === undefined
-            ? { type: 'ResolvedRefs', status: 'True', reason: 'ResolvedRefs', message: 'every backend exists' }
-            : { type: 'ResolvedRefs', status: 'False', reason: problem.reason, message: [...problem.messages].join('; ') },
+            ? {
+                type: 'ResolvedRefs',
+                status: 'True',
+                reason: 'ResolvedRefs',
+                message: 'every backend exists',
+              }
+            : {
+                type: 'ResolvedRefs',
+                status: 'False',
+                reason: problem.reason,
+                message: [...problem.messages].join('; '),
+              },
         ]
       }),
     )
@@ -276,8 +323,11 @@ class Backends {
     if (ref.port === undefined || ref.port === null) {
       return bad('UnsupportedValue', `port is missing for Service ${name}`)
     }
-    const port = service.spec.ports.find((each) => each.port === ref.port && each.protocol === 'TCP')
-    if (port === undefined) return bad('BackendNotFound', `Service ${name} has no TCP port ${ref.port}`)
+    const port = service.spec.ports.find(
+      (each) => each.port === ref.port && each.protocol === 'TCP',
+    )
+    if (port === undefined)
+      return bad('BackendNotFound', `Service ${name} has no TCP port ${ref.port}`)
     return servicePortName(service, port)
   }
 }

@@ -5,12 +5,19 @@
 /** Structural equality of wire messages: numbers, texts, bytes, lists, records. */
 export function same(a: unknown, b: unknown): boolean {
   if (a === b) return true
-  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false
+  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null)
+    return false
   if (a instanceof Uint8Array) {
-    return b instanceof Uint8Array && a.length === b.length && a.every((byte, i) => byte === b[i])
+    return (
+      b instanceof Uint8Array &&
+      a.length === b.length &&
+      a.every((byte, i) => byte === b[i])
+    )
   }
   if (Array.isArray(a)) {
-    return Array.isArray(b) && a.length === b.length && a.every((item, i) => same(item, b[i]))
+    return (
+      Array.isArray(b) && a.length === b.length && a.every((item, i) => same(item, b[i]))
+    )
   }
   const left = a as Record<string, unknown>
   const right = b as Record<string, unknown>

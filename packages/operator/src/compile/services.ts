@@ -48,7 +48,9 @@ export function compileServices(
   pool: Pool,
   previous: Services | undefined,
 ): Services {
-  const services = [...snapshot.Service].filter(([, { spec }]) => spec.type !== 'ExternalName')
+  const services = [...snapshot.Service].filter(
+    ([, { spec }]) => spec.type !== 'ExternalName',
+  )
   const names = services.flatMap(([, service]) =>
     service.spec.ports.map((port) => servicePortName(service, port)),
   )
@@ -58,14 +60,23 @@ export function compileServices(
   for (const [name, service] of services) {
     const slices = [...(snapshot.slices.get(name)?.values() ?? [])]
     const before = previous?.entries.get(name)
-    const entry = compileService(service, slices, workloads, declarations, nextPool, before)
+    const entry = compileService(
+      service,
+      slices,
+      workloads,
+      declarations,
+      nextPool,
+      before,
+    )
     if (entry !== before) changed = true
     entries.set(name, entry)
   }
   if (!changed && previous !== undefined) return previous
   const all = [...entries.values()]
   const perPort = all.flatMap(({ ports, endpoints }) =>
-    ports.map(([name], i) => [name, endpoints[i] ?? new Map<string, Endpoint>()] as const),
+    ports.map(
+      ([name], i) => [name, endpoints[i] ?? new Map<string, Endpoint>()] as const,
+    ),
   )
   return {
     entries,
@@ -102,18 +113,25 @@ function compileService(
   })
   return {
     ...inputs,
-    ports: ports.map((entry, i) => (same(before?.ports[i], entry) ? (before?.ports[i] ?? entry) : entry)),
+    ports: ports.map((entry, i) =>
+      same(before?.ports[i], entry) ? (before?.ports[i] ?? entry) : entry,
+    ),
     endpoints,
   }
 }
 
-function unchanged(before: Entry, now: Pick<Entry, 'service' | 'slices' | 'pods' | 'declarations' | 'ids'>): boolean {
+function unchanged(
+  before: Entry,
+  now: Pick<Entry, 'service' | 'slices' | 'pods' | 'declarations' | 'ids'>,
+): boolean {
   return (
     before.service === now.service &&
     equalLists(before.slices, now.slices) &&
     equalLists(before.pods, now.pods) &&
     equalLists(before.ids, now.ids) &&
-    before.declarations.every((declaration, i) => sameDeclaration(declaration, now.declarations[i]))
+    before.declarations.every((declaration, i) =>
+      sameDeclaration(declaration, now.declarations[i]),
+    )
   )
 }
 
@@ -122,7 +140,10 @@ function equalLists(a: readonly unknown[], b: readonly unknown[]): boolean {
 }
 
 /** Only what a ServicePort shows of it. */
-function sameDeclaration(a: Declaration | undefined, b: Declaration | undefined): boolean {
+function sameDeclaration(
+  a: Declaration | undefined,
+  b: Declaration | undefined,
+): boolean {
   return a?.protocol === b?.protocol && a?.failureMode === b?.failureMode
 }
 
@@ -147,7 +168,11 @@ function servicePort(
   }
 }
 
-function podOf(slice: Slice, endpoint: Slice['endpoints'][number], workloads: Workloads): PodFact | undefined {
+function podOf(
+  slice: Slice,
+  endpoint: Slice['endpoints'][number],
+  workloads: Workloads,
+): PodFact | undefined {
   const { targetRef } = endpoint
   if (targetRef?.kind === 'Pod') {
     const namespace = targetRef.namespace ?? slice.metadata.namespace
@@ -169,7 +194,9 @@ function endpointsOfPort(
     if (slice.addressType === 'FQDN') continue
     for (const slicePort of slice.ports) {
       const number = slicePort.port ?? undefined
-      const matches = (slicePort.name ?? '') === port.name && (slicePort.protocol ?? 'TCP') === port.protocol
+      const matches =
+        (slicePort.name ?? '') === port.name &&
+        (slicePort.protocol ?? 'TCP') === port.protocol
       if (!matches || number === undefined) continue
       for (const endpoint of slice.endpoints) {
         const fact = podOf(slice, endpoint, workloads)
@@ -214,7 +241,8 @@ function endpointMessage(
 
 /** Who answers at the endpoint's address: a pod in the node's network is known to others by the node's address alone. */
 function endpointIdentity(fact: PodFact | undefined, node: string): number {
-  if (fact === undefined) return node === '' ? ReservedIdentity.world : ReservedIdentity.unmanaged
+  if (fact === undefined)
+    return node === '' ? ReservedIdentity.world : ReservedIdentity.unmanaged
   return fact.workload.hostNetwork ? ReservedIdentity.remoteNode : fact.identity
 }
 

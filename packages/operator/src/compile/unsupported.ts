@@ -42,11 +42,15 @@ function checkFilters(filters: readonly RouteFilter[], at: string, say: Say): vo
   }
 }
 
-function checkHttp(rules: Extract<Route, { kind: 'HTTPRoute' }>['spec']['rules'], say: Say): void {
+function checkHttp(
+  rules: Extract<Route, { kind: 'HTTPRoute' }>['spec']['rules'],
+  say: Say,
+): void {
   for (const [i, { matches }] of rules.entries()) {
     for (const [j, match] of matches.entries()) {
       const at = `[${i}].matches[${j}]`
-      if (match.path.type === 'RegularExpression') say(`${at}.path.type`, 'RegularExpression')
+      if (match.path.type === 'RegularExpression')
+        say(`${at}.path.type`, 'RegularExpression')
       checkValues(match.headers, `${at}.headers`, say)
       checkValues(match.queryParams, `${at}.queryParams`, say)
       if (match.method === 'CONNECT') say(`${at}.method`, 'CONNECT')
@@ -54,18 +58,24 @@ function checkHttp(rules: Extract<Route, { kind: 'HTTPRoute' }>['spec']['rules']
   }
 }
 
-function checkGrpc(rules: Extract<Route, { kind: 'GRPCRoute' }>['spec']['rules'], say: Say): void {
+function checkGrpc(
+  rules: Extract<Route, { kind: 'GRPCRoute' }>['spec']['rules'],
+  say: Say,
+): void {
   for (const [i, { matches, filters }] of rules.entries()) {
     for (const [j, { type }] of filters.entries()) {
-      if (type === 'RequestRedirect' || type === 'URLRewrite') say(`[${i}].filters[${j}]`, `${type} of a GRPCRoute`)
+      if (type === 'RequestRedirect' || type === 'URLRewrite')
+        say(`[${i}].filters[${j}]`, `${type} of a GRPCRoute`)
     }
     for (const [j, match] of matches.entries()) {
       const at = `[${i}].matches[${j}]`
       checkValues(match.headers, `${at}.headers`, say)
       if (match.method === undefined) continue
-      if (match.method.type === 'RegularExpression') say(`${at}.method.type`, 'RegularExpression')
+      if (match.method.type === 'RegularExpression')
+        say(`${at}.method.type`, 'RegularExpression')
       // A path "/*/Method" has no exact and no prefix form.
-      else if (match.method.service === undefined) say(`${at}.method`, 'a method without a service')
+      else if (match.method.service === undefined)
+        say(`${at}.method`, 'a method without a service')
     }
   }
 }

@@ -91,7 +91,9 @@ export function compileWorkloads(
     byAddress,
     identities: keep(identityMessages(nextPool), previous?.identities),
     addresses: keep(addressMessages(byAddress, nodes), previous?.addresses),
-    ownAddresses: new Map(nodes.map(({ node, addresses }) => [node, addresses.map(hostName)])),
+    ownAddresses: new Map(
+      nodes.map(({ node, addresses }) => [node, addresses.map(hostName)]),
+    ),
     workloadsByNode: byNode(facts.values(), previous?.workloadsByNode),
     namedPorts: namedPorts(facts.values()),
     pool: nextPool,
@@ -102,7 +104,10 @@ export function compileWorkloads(
 function ignoredLabels(snapshot: Snapshot): Set<string> {
   const asked = new Set<string>()
   for (const { spec } of snapshot.NetworkPolicy.values()) {
-    const peers = [...(spec.ingress ?? []).flatMap(({ from }) => from), ...(spec.egress ?? []).flatMap(({ to }) => to)]
+    const peers = [
+      ...(spec.ingress ?? []).flatMap(({ from }) => from),
+      ...(spec.egress ?? []).flatMap(({ to }) => to),
+    ]
     for (const selector of [spec.podSelector, ...peers.map((peer) => peer.podSelector)]) {
       for (const key of selector ? selectorKeys(selector) : []) asked.add(key)
     }
@@ -135,8 +140,17 @@ function identityKey(pod: Pod, ignored: ReadonlySet<string>): string {
 function identityMessages(pool: Pool): Map<string, Identity> {
   const out = new Map<string, Identity>()
   for (const [key, id] of pool.live) {
-    const [namespace, serviceAccount, labels] = JSON.parse(key) as [string, string, [string, string][]]
-    out.set(String(id), { id, namespace, serviceAccount, labels: Object.fromEntries(labels) })
+    const [namespace, serviceAccount, labels] = JSON.parse(key) as [
+      string,
+      string,
+      [string, string][],
+    ]
+    out.set(String(id), {
+      id,
+      namespace,
+      serviceAccount,
+      labels: Object.fromEntries(labels),
+    })
   }
   return out
 }
@@ -161,8 +175,12 @@ function podFact(pod: Pod, key: string, identity: number): PodFact {
       addresses: texts.map(parseAddress),
       workload: workloadName(pod),
       serviceAccount: serviceAccountOf(pod),
-      app: metadata.labels['app'] ?? metadata.labels['app.kubernetes.io/name'] ?? 'unknown',
-      version: metadata.labels['version'] ?? metadata.labels['app.kubernetes.io/version'] ?? 'unknown',
+      app:
+        metadata.labels['app'] ?? metadata.labels['app.kubernetes.io/name'] ?? 'unknown',
+      version:
+        metadata.labels['version'] ??
+        metadata.labels['app.kubernetes.io/version'] ??
+        'unknown',
       acceleration: accelerationOf(metadata.annotations[accelerationAnnotation]),
       hostNetwork,
     },
@@ -234,7 +252,12 @@ function addressMessages(
   }
   for (const { node, addresses } of nodes) {
     for (const text of addresses) {
-      add(text, { identity: ReservedIdentity.remoteNode, node, owner: `node/${node}`, nodeAddress: true })
+      add(text, {
+        identity: ReservedIdentity.remoteNode,
+        node,
+        owner: `node/${node}`,
+        nodeAddress: true,
+      })
     }
   }
   return out
@@ -252,7 +275,9 @@ function byNode(
     if (workloads === undefined) nodes.set(node, new Map([[name, workload]]))
     else workloads.set(name, workload)
   }
-  return new Map([...nodes].map(([node, workloads]) => [node, keep(workloads, previous?.get(node))]))
+  return new Map(
+    [...nodes].map(([node, workloads]) => [node, keep(workloads, previous?.get(node))]),
+  )
 }
 
 function namedPorts(facts: Iterable<PodFact>): Workloads['namedPorts'] {
@@ -265,7 +290,10 @@ function namedPorts(facts: Iterable<PodFact>): Workloads['namedPorts'] {
         out.set(identity, names)
         const numbers = names.get(`${protocol}/${name}`) ?? []
         if (!numbers.includes(containerPort)) numbers.push(containerPort)
-        names.set(`${protocol}/${name}`, numbers.sort((a, b) => a - b))
+        names.set(
+          `${protocol}/${name}`,
+          numbers.sort((a, b) => a - b),
+        )
       }
     }
   }

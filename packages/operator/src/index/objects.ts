@@ -41,7 +41,10 @@ export class ObjectIndex {
 
   /** A view, not a copy: read it before the next `apply`. */
   snapshot(): Snapshot {
-    return { ...Object.fromEntries(this.#objects), slices: this.#slices } as unknown as Snapshot
+    return {
+      ...Object.fromEntries(this.#objects),
+      slices: this.#slices,
+    } as unknown as Snapshot
   }
 
   /** Every object. */

@@ -105,13 +105,15 @@ export class DirectorySource implements Source {
   }
 
   async #scan(path: string): Promise<string[]> {
-    if (this.#options.ignore !== undefined && resolve(this.#options.ignore) === path) return []
+    if (this.#options.ignore !== undefined && resolve(this.#options.ignore) === path)
+      return []
     const stats = await stat(path).catch(() => undefined)
     if (stats === undefined) {
       this.#unwatch(path)
       return []
     }
-    if (!stats.isDirectory()) return isManifest(path.slice(path.lastIndexOf(sep) + 1)) ? [path] : []
+    if (!stats.isDirectory())
+      return isManifest(path.slice(path.lastIndexOf(sep) + 1)) ? [path] : []
     this.#watch(path, stats.ino)
     const entries = await readdir(path, { withFileTypes: true }).catch(() => [])
     const found = await Promise.all(
@@ -130,7 +132,9 @@ export class DirectorySource implements Source {
     if (this.#closed || this.#watchers.get(dir)?.ino === ino) return
     this.#unwatch(dir)
     try {
-      const watcher = watch(dir, (_event, name) => this.#mark(name === null ? dir : join(dir, name)))
+      const watcher = watch(dir, (_event, name) =>
+        this.#mark(name === null ? dir : join(dir, name)),
+      )
       // The directory went away; its parent's watch says so too.
       watcher.on('error', () => this.#unwatch(dir))
       this.#watchers.set(dir, { watcher, ino })
@@ -156,7 +160,9 @@ export class DirectorySource implements Source {
       if (stamp === before) return 'unchanged'
       this.#stamps.set(file, stamp)
       if (size > this.#options.maxFileBytes) {
-        throw new RangeError(`has ${size} bytes; at most ${this.#options.maxFileBytes} are read (--max-file-bytes)`)
+        throw new RangeError(
+          `has ${size} bytes; at most ${this.#options.maxFileBytes} are read (--max-file-bytes)`,
+        )
       }
       return { text: await readFile(file, 'utf8') }
     } catch (error) {

@@ -137,15 +137,25 @@ function readFile(path: string, text: string, before: FileState): FileState {
       if (kind === undefined) continue
       const key = rawKey(raw)
       if (named.has(key)) {
-        errors.push({ file: path, object: describeKey(key), key, field: '', message: 'is twice in this file; the first wins' })
+        errors.push({
+          file: path,
+          object: describeKey(key),
+          key,
+          field: '',
+          message: 'is twice in this file; the first wins',
+        })
         continue
       }
       named.add(key)
       const held = before.objects.get(key)
       // The document was not parsed again, so its objects are the same values.
-      const parsed = held?.raw === raw ? { object: held.object, errors: [] } : parseObject(kind, raw, path)
+      const parsed =
+        held?.raw === raw
+          ? { object: held.object, errors: [] }
+          : parseObject(kind, raw, path)
       errors.push(...parsed.errors)
-      if (parsed.object !== undefined) objects.set(keyOf(parsed.object), { raw, object: parsed.object })
+      if (parsed.object !== undefined)
+        objects.set(keyOf(parsed.object), { raw, object: parsed.object })
       else if (held !== undefined) objects.set(key, held)
     }
   }

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+// The operator as a whole: watch → index → compile → publish, and status as what comes back.
+import type { Logger } from 'pino'
+import { serveAdmin } from './admin.ts'
+import { formatError, keyOf, type ApiKind, type ValidationError } from './api/object.ts'
+import { compile, type Compiled, type Pools } from './compile/compile.ts'
+import { messageOf } from './errors.ts'
+import { ObjectIndex } from './index/objects.ts'
+import { Metrics } from './metrics.ts'
+import type { Options } from './options.ts'
+import { Publisher } from './publish/publisher.ts'
+import { serve } from './publish/server.ts'
+import { objectStatuses } from './status/conditions.ts'
+import { NumberStore } from './status/state.ts'
+import { StatusWriter, type Summary } from './status/writer.ts'
+import { DirectorySource } from './watch/directory.ts'
+import type { SourceChange } from './watch/source.ts'
+
+export interface Operator {
+  close(): Promise<void>
+}
+
+/**
+ * Starts everything that `options` name: reads the directory, compiles, and only then opens the socket, so that no node ever
+ * gets half of the configuration. Throws an OperatorError when it cannot start.
+ */
+export async function startOperator(options: Options, log: Logger): Promise<Operator> {
+  const control = new Control(options, log)
+  const admin = await serveAdmin(options.adminSocket, control)
+  const source = new DirectorySource({
+    dir: options.dir,
+    ignore: options.statusDir,
+    debounceMs: options.debounceMs,
+    rescanMs: options.rescanMs,
+    maxFileBytes: options.maxFileBytes,
+  })
+  const closeEarly = async (): Promise<void> => {
+    await source.close()
+    control.close()
+    await admin.close()
+  }
+  try {
+    await source.start((change) => control.onChange(change))
+    const server = await serve(options.listen, control.publisher)
+    control.ready = true
+    log.info({ listen: options.listen, version: control.publisher.version }, 'serving')
+    return {
+      close: async () => {
+        control.ready = false
+        server.close()
+        await closeEarly()
+      },
+    }
+  } catch (error) {
+    await closeEarly()
+    throw error
+  }
+}
+
+/** Holds the state between the stages. */
+export class Control {
+  ready = false
+  readonly publisher: Publisher
+  readonly metrics: Metrics
+  readonly #index = new ObjectIndex()
+  readonly #numbers: NumberStore
+  readonly #writer: StatusWriter
+  readonly #log: Logger
+  readonly #statusDelayMs: number
+  readonly #dirty = new Set<ApiKind>()
+  readonly #publishedIn = new Map<string, number>()
+  readonly #generations = new Map<string, number>()
+  #pools: Pools
+  #compiled: Compiled | undefined
+  #errors: readonly ValidationError[] = []
+  #statusTimer: NodeJS.Timeout | undefined
+
+  constructor(options: Options, log: Logger) {
+    this.#log = log
+    this.#statusDelayMs = options.statusDelayMs
+    this.#numbers = new NumberStore(options.statusDir)
+    this.#pools = this.#numbers.load()
+    this.#writer = new StatusWriter(options.statusDir)
+    this.publisher = new Publisher({
+      nackRetryMs: options.nackRetryMs,
+      onChange: () => this.#scheduleStatus(),
+    })
+    this.metrics = new Metrics(this)
+  }
+
+  /** Compiles and publishes a change. A failure of compile is a bug: it is logged, and what is in force stays. */
+  onChange(change: SourceChange): void {
+    for (const kind of this.#index.apply(change)) this.#dirty.add(kind)
+    this.#reportErrors(change.errors)
+    this.#scheduleStatus()
+    if (this.#dirty.size === 0 && this.#compiled !== undefined) return
+    try {
+      this.#publish(change)
+    } catch (error) {
+      this.#log.error(
+        { err: error },
+        'compile failed; the last configuration stays in force',
+      )
+    }
+  }
+
+  close(): void {
+    clearTimeout(this.#statusTimer)
+    this.#statusTimer = undefined
+    this.#writeStatus()
+  }
+
+  /** The value behind /debug/status and the STATUS files. */
+  status(): Summary {
+    const subscribers = this.publisher.status()
+    const objects = objectStatuses({
+      conditions: this.#compiled?.conditions ?? new Map(),
+      errors: this.#errors,
+      subscribers,
+      nodes: this.nodes(),
+      publishedIn: this.#publishedIn,
+      generations: this.#generations,
+    })
+    return { version: this.publisher.version, objects, errors: this.#errors, subscribers }
+  }
+
+  /** Names of the Node objects, sorted. */
+  nodes(): string[] {
+    return [...this.#index.snapshot().Node.values()]
+      .map(({ metadata }) => metadata.name)
+      .sort()
+  }
+
+  /** Number of objects by kind. */
+  counts(): Map<string, number> {
+    const counts = new Map<string, number>()
+    for (const { kind } of this.#index.all())
+      counts.set(kind, (counts.get(kind) ?? 0) + 1)
+    return counts
+  }
+
+  #publish(change: SourceChange): void {
+    const done = this.metrics.compileSeconds.startTimer()
+    const before = this.#compiled
+    const compiled = compile(this.#index.snapshot(), this.#pools, before, this.#dirty)
+    done()
+    this.#compiled = compiled
+    this.#pools = compiled.pools
+    this.#dirty.clear()
+    try {
+      this.#numbers.save(compiled.pools)
+    } catch (error) {
+      // Nodes must not wait for a disk; after a restart some numbers may then be new.
+      this.#log.error({ err: error }, 'numbers could not be saved')
+    }
+    const version = this.publisher.publish(compiled, new Set(this.nodes()))
+    this.#remember(change, before, compiled, version)
+    this.#log.debug(
+      { version, changed: change.upserts.length, removed: change.removals.length },
+      'published',
+    )
+  }
+
+  /** From which version on the present content of each object is in force. */
+  #remember(
+    change: SourceChange,
+    before: Compiled | undefined,
+    now: Compiled,
+    version: number,
+  ): void {
+    for (const object of change.upserts) {
+      const key = keyOf(object)
+      this.#publishedIn.set(key, version)
+      this.#generations.set(key, object.metadata.generation ?? 0)
+    }
+    for (const key of change.removals) {
+      this.#publishedIn.delete(key)
+      this.#generations.delete(key)
+    }
+    for (const [key, [accepted]] of now.conditions) {
+      // Something else made it effective: the Service of a route that was there first.
+      if (before?.conditions.get(key)?.[0]?.status !== accepted?.status)
+        this.#publishedIn.set(key, version)
+    }
+  }
+
+  #reportErrors(errors: readonly ValidationError[]): void {
+    const known = new Set(this.#errors.map(formatError))
+    this.#errors = errors
+    for (const text of errors.map(formatError)) {
+      if (!known.has(text)) this.#log.warn({ error: text }, 'not in force')
+    }
+  }
+
+  #scheduleStatus(): void {
+    this.#statusTimer ??= setTimeout(() => {
+      this.#statusTimer = undefined
+      this.#writeStatus()
+    }, this.#statusDelayMs)
+  }
+
+  #writeStatus(): void {
+    try {
+      this.#writer.write(this.status())
+    } catch (error) {
+      this.metrics.statusFailures.inc()
+      this.#log.error({ error: messageOf(error) }, 'status could not be written')
+    }
+  }
+}
