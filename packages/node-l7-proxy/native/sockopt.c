@@ -74,8 +74,9 @@ static napi_value get_origin(napi_env env, napi_callback_info info)
 		return throw_type(env, "getOrigin: the buffer is not of the size of struct origin");
 	size = sizeof(struct origin);
 	if (getsockopt(fd, SOL_PILLION, PILLION_ORIGIN, data, &size) != 0) {
-		/* ENOENT: not redirected. ENOPROTOOPT: no datapath at all. Either way nobody vouches for it. */
-		if (errno != ENOENT && errno != ENOPROTOOPT)
+		/* The kernel's own answer to an unknown level: not redirected, or no datapath at all. Either way nobody
+		 * vouches for this connection. */
+		if (errno != ENOPROTOOPT && errno != EOPNOTSUPP)
 			return throw_errno(env, "getsockopt(PILLION_ORIGIN)", errno);
 		known = false;
 	} else if (size != sizeof(struct origin)) {

@@ -3,7 +3,11 @@
 import { chmodSync, rmSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 
-export type Answer = { readonly status: number; readonly type: string; readonly body: string }
+export type Answer = {
+  readonly status: number
+  readonly type: string
+  readonly body: string
+}
 export type AdminTable = Readonly<Record<string, () => Answer | Promise<Answer>>>
 
 export const textAnswer = (status: number, body: string): Answer => ({
@@ -24,7 +28,8 @@ export async function serveAdmin(path: string, table: AdminTable): Promise<Serve
   const server = createServer((request, response) => {
     const url = new URL(request.url ?? '/', 'http://admin')
     const handler = table[url.pathname]
-    const answer = handler === undefined ? textAnswer(404, Object.keys(table).join('\n')) : handler()
+    const answer =
+      handler === undefined ? textAnswer(404, Object.keys(table).join('\n')) : handler()
     Promise.resolve(answer)
       .catch((error: unknown) => textAnswer(500, String(error)))
       .then(({ status, type, body }) => {

@@ -10,7 +10,13 @@ import { logRequest, logSpan } from './filter/access-log.ts'
 import { editHeaders } from './filter/header-modifier.ts'
 import { stripHopByHop } from './filter/hop-by-hop.ts'
 import { backoffMs, isRetryable, type TryOutcome } from './filter/retry.ts'
-import { deadlineExceeded, encodeMessage, grpcStatus, trailersOnly, unavailable } from './grpc/status.ts'
+import {
+  deadlineExceeded,
+  encodeMessage,
+  grpcStatus,
+  trailersOnly,
+  unavailable,
+} from './grpc/status.ts'
 import type { Headers } from './headers.ts'
 import type { Metrics } from './metrics/metrics.ts'
 import type { UpstreamPools } from './upstream/pool.ts'
@@ -102,7 +108,8 @@ export class Answers implements AttemptSink {
     else if (kind === 'denied') metrics.counters.policyDenied++
     else if (kind === 'protocol') metrics.counters.upstreamProtocolErrors++
     const final = kind === 'denied' || kind === 'protocol' || kind === 'overflow'
-    if (!exchange.headSent && this.#retry(attempt, { kind: final ? 'final' : kind })) return
+    if (!exchange.headSent && this.#retry(attempt, { kind: final ? 'final' : kind }))
+      return
     this.#fail(exchange, failureCodes[kind], detail)
   }
 
@@ -158,7 +165,11 @@ export class Answers implements AttemptSink {
   #retry(attempt: Attempt, outcome: TryOutcome): boolean {
     const { exchange } = attempt
     const { rule, message, service } = exchange
-    if (rule === undefined || !isRetryable(rule.retry, message.method, outcome, exchange.attempts)) return false
+    if (
+      rule === undefined ||
+      !isRetryable(rule.retry, message.method, outcome, exchange.attempts)
+    )
+      return false
     const { counters } = this.#parts.metrics
     if (message.body !== undefined && !message.body.replayable) {
       counters.replayOverflow++
@@ -174,8 +185,11 @@ export class Answers implements AttemptSink {
     }
     counters.retries++
     logSpan(this.#parts.log, attempt, 0, outcome.kind)
-    const elsewhere = transparent && exchange.tried.length < (exchange.target?.ready.length ?? 0)
-    const delayMs = elsewhere ? 0 : backoffMs(rule.retry, exchange.attempts, Math.random())
+    const elsewhere =
+      transparent && exchange.tried.length < (exchange.target?.ready.length ?? 0)
+    const delayMs = elsewhere
+      ? 0
+      : backoffMs(rule.retry, exchange.attempts, Math.random())
     exchange.retryTimer = setTimeout(() => {
       exchange.retryTimer = undefined
       this.#tryAgain(exchange)
@@ -192,11 +206,21 @@ export class Answers implements AttemptSink {
     else if (exchange.grpc) {
       exchange.status = 200
       exchange.grpcStatus = error.grpcStatus
-      responder.head(200, trailersOnly(error.grpcStatus, error.message), true, this.#closes(exchange))
+      responder.head(
+        200,
+        trailersOnly(error.grpcStatus, error.message),
+        true,
+        this.#closes(exchange),
+      )
     } else {
       exchange.status = error.status
       const body = Buffer.from(`${error.message}\n`)
-      const headers = ['content-type', 'text/plain; charset=utf-8', 'content-length', String(body.length)]
+      const headers = [
+        'content-type',
+        'text/plain; charset=utf-8',
+        'content-length',
+        String(body.length),
+      ]
       responder.head(error.status, headers, false, this.#closes(exchange))
       responder.write(body)
       responder.end(undefined)
@@ -211,15 +235,24 @@ export class Answers implements AttemptSink {
       exchange.responder.abort()
       return
     }
-    exchange.grpcStatus = error.code === 'REQUEST_TIMEOUT' ? deadlineExceeded : unavailable
-    exchange.responder.end(['grpc-status', String(exchange.grpcStatus), 'grpc-message', encodeMessage(error.message)])
+    exchange.grpcStatus =
+      error.code === 'REQUEST_TIMEOUT' ? deadlineExceeded : unavailable
+    exchange.responder.end([
+      'grpc-status',
+      String(exchange.grpcStatus),
+      'grpc-message',
+      encodeMessage(error.message),
+    ])
   }
 
   #closes(exchange: Exchange): boolean {
     if (this.#parts.isDraining()) return true
     // No longer declared, or declared as something else: the next connection must be made anew.
     const { service, connection } = exchange
-    return service.protocol !== connection.service.protocol || !this.#parts.config.current.byId.has(service.id)
+    return (
+      service.protocol !== connection.service.protocol ||
+      !this.#parts.config.current.byId.has(service.id)
+    )
   }
 
   #finish(exchange: Exchange, flag: string, detail: string): void {
@@ -250,10 +283,18 @@ export class Answers implements AttemptSink {
   }
 }
 
-function outcomeOfHead(exchange: Exchange, status: number, ended: boolean): TryOutcome | undefined {
+function outcomeOfHead(
+  exchange: Exchange,
+  status: number,
+  ended: boolean,
+): TryOutcome | undefined {
   if (exchange.grpc) {
     const { grpcStatus: grpc } = exchange
-    return ended && grpc !== undefined && grpc !== 0 ? { kind: 'grpc', status: grpc } : status >= 400 ? { kind: 'status', status } : undefined
+    return ended && grpc !== undefined && grpc !== 0
+      ? { kind: 'grpc', status: grpc }
+      : status >= 400
+        ? { kind: 'status', status }
+        : undefined
   }
   return status >= 400 ? { kind: 'status', status } : undefined
 }

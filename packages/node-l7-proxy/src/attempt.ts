@@ -5,7 +5,13 @@ import type { Duplex } from 'node:stream'
 import type { Endpoint } from './cluster/endpoint.ts'
 import type { Exchange } from './exchange.ts'
 import type { Headers } from './headers.ts'
-import type { Upstream, UpstreamCall, UpstreamEvents, UpstreamFailure, UpstreamRequest } from './upstream/upstream.ts'
+import type {
+  Upstream,
+  UpstreamCall,
+  UpstreamEvents,
+  UpstreamFailure,
+  UpstreamRequest,
+} from './upstream/upstream.ts'
 
 /** What the pipeline hears of its current attempt. */
 export type AttemptSink = {
@@ -85,7 +91,8 @@ export class Attempt implements UpstreamEvents {
   }
 
   onInformational(status: number, headers: Headers): void {
-    if (this.#state === 'running') this.#sink.informational(this.exchange, status, headers)
+    if (this.#state === 'running')
+      this.#sink.informational(this.exchange, status, headers)
   }
 
   onHead(status: number, headers: Headers, ended: boolean): void {
@@ -97,7 +104,11 @@ export class Attempt implements UpstreamEvents {
 
   onData(chunk: Buffer): void {
     if (this.#state === 'running') this.#sink.data(this, chunk)
-    else if (this.#state === 'discarding' && (this.#discarded += chunk.length) > discardBytes) this.cancel()
+    else if (
+      this.#state === 'discarding' &&
+      (this.#discarded += chunk.length) > discardBytes
+    )
+      this.cancel()
   }
 
   onEnd(trailers: Headers | undefined): void {

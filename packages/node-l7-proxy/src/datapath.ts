@@ -3,7 +3,8 @@
 // the running proxy selects anything but the kernel.
 import { Socket } from 'node:net'
 import { loadNative, type Native } from './native.ts'
-import { originSize, type Origin, type ProxyState, readOrigin } from './origin.ts'
+import type { ProxyState } from './gen/layout.ts'
+import { originSize, type Origin, readOrigin } from './origin.ts'
 
 export type Datapath = {
   /** Where an accepted connection was headed; undefined: the kernel did not send it here, close it. */

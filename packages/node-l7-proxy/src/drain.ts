@@ -25,14 +25,22 @@ export async function drain(
   await sleep(Math.min(settleMs, timeoutMs))
   stopAccepting()
   http2.drain()
-  while (metrics.gauges.activeConnections > 0 && performance.now() - started < settleMs + idleGraceMs && left() > 0) {
+  while (
+    metrics.gauges.activeConnections > 0 &&
+    performance.now() - started < settleMs + idleGraceMs &&
+    left() > 0
+  ) {
     await sleep(pollMs)
   }
   http1.drain()
   while (metrics.gauges.activeRequests > 0 && left() > 0) await sleep(pollMs)
   // The last bytes of the last answers are still on their way through the sockets.
   http1.drain()
-  while (metrics.gauges.activeConnections > 0 && left() > 0 && performance.now() - started < settleMs + 2 * idleGraceMs) {
+  while (
+    metrics.gauges.activeConnections > 0 &&
+    left() > 0 &&
+    performance.now() - started < settleMs + 2 * idleGraceMs
+  ) {
     await sleep(pollMs)
   }
   return metrics.gauges.activeRequests

@@ -12,16 +12,36 @@ type Outcome = {
 
 export const outcomes = {
   NO_ROUTE: row(404, 12, 'NR', 'no route of this service matches the request'),
-  INVALID_BACKEND: row(500, 14, 'NC', 'the route refers to a backend that does not exist'),
+  INVALID_BACKEND: row(
+    500,
+    14,
+    'NC',
+    'the route refers to a backend that does not exist',
+  ),
   NO_ENDPOINT: row(503, 14, 'UH', 'the service has no ready endpoint'),
   CONNECT_FAILED: row(503, 14, 'UF', 'no connection to the endpoint could be made'),
-  UPSTREAM_RESET: row(503, 14, 'UC', 'the endpoint closed the connection before it answered'),
-  UPSTREAM_PROTOCOL: row(502, 13, 'UPE', 'the endpoint did not answer in the declared protocol'),
+  UPSTREAM_RESET: row(
+    503,
+    14,
+    'UC',
+    'the endpoint closed the connection before it answered',
+  ),
+  UPSTREAM_PROTOCOL: row(
+    502,
+    13,
+    'UPE',
+    'the endpoint did not answer in the declared protocol',
+  ),
   OVERFLOW: row(503, 14, 'UO', 'too many requests wait for this endpoint'),
   RETRY_BUDGET: row(503, 14, 'URX', 'the retry budget of the service is used up'),
   REQUEST_TIMEOUT: row(504, 4, 'UT', 'the request took longer than its timeout'),
   BACKEND_TIMEOUT: row(504, 4, 'UT', 'the endpoint took longer than the backend timeout'),
-  POLICY_DENIED: row(403, 7, 'UAEX', 'policy does not let this client reach the endpoint'),
+  POLICY_DENIED: row(
+    403,
+    7,
+    'UAEX',
+    'policy does not let this client reach the endpoint',
+  ),
   METHOD_UNSUPPORTED: row(501, 12, 'DPE', 'CONNECT is not supported'),
   EXPECTATION: row(417, 3, 'DPE', 'only Expect: 100-continue is supported'),
   BAD_REQUEST: row(400, 3, 'DPE', 'the request is not valid in the declared protocol'),
@@ -43,7 +63,10 @@ export class ProxyError extends Error {
   readonly detail: string
 
   constructor(code: ProxyErrorCode, detail = '', options?: ErrorOptions) {
-    super(`${code}: ${outcomes[code].text}${detail === '' ? '' : ` (${detail})`}`, options)
+    super(
+      `${code}: ${outcomes[code].text}${detail === '' ? '' : ` (${detail})`}`,
+      options,
+    )
     this.name = 'ProxyError'
     this.code = code
     this.detail = detail

@@ -46,14 +46,23 @@ export type Responder = {
   /** Cuts the answer off, so that the client sees that it is not complete. */
   abort(): void
   /** 101: the connection becomes a tunnel; `over` is called when it has ended. */
-  tunnel(headers: Headers, upstream: Duplex, head: Buffer, over: (sent: number) => void): void
+  tunnel(
+    headers: Headers,
+    upstream: Duplex,
+    head: Buffer,
+    over: (sent: number) => void,
+  ): void
   onDrain: (() => void) | undefined
   /** The client went away before the end. */
   onGone: (() => void) | undefined
 }
 
 /** What an exchange turned out to be, for telemetry. */
-export type Verdict = { readonly status: number; readonly flag: string; readonly detail: string }
+export type Verdict = {
+  readonly status: number
+  readonly flag: string
+  readonly detail: string
+}
 
 /** State of a request on its way. The pipeline owns it. */
 export class Exchange {
@@ -82,7 +91,13 @@ export class Exchange {
   responseBytes = 0
   destination: DestinationLabels
 
-  constructor(connection: Connection, message: Message, responder: Responder, service: Service, grpc: boolean) {
+  constructor(
+    connection: Connection,
+    message: Message,
+    responder: Responder,
+    service: Service,
+    grpc: boolean,
+  ) {
     this.connection = connection
     this.message = message
     this.responder = responder

@@ -53,7 +53,9 @@ function removeFrom(headers: Headers, name: string, start: number): void {
 }
 
 /** A list from what node's parsers give as an object, values possibly lists. */
-export function fromObject(source: Readonly<Record<string, string | string[] | undefined>>): Headers {
+export function fromObject(
+  source: Readonly<Record<string, string | string[] | undefined>>,
+): Headers {
   const headers: Headers = []
   for (const name in source) {
     const value = source[name]

@@ -54,5 +54,8 @@ export function applyUpserts(
   }
   for (const [kind, name] of removals) touch(kind, name).delete(name)
   for (const [kind, name, value] of upserts) touch(kind, name).set(name, value)
-  return { resources: { ...resources, ...Object.fromEntries(next) } as Resources, changes }
+  return {
+    resources: { ...resources, ...Object.fromEntries(next) } as Resources,
+    changes,
+  }
 }

@@ -14,26 +14,101 @@ type Option<T> = {
 
 const table = {
   node: text('node', undefined, 'name of this node'),
-  operator: text('operator', undefined, 'address of the operator, "unix:PATH" or "host:port"'),
-  listen: text('listen', undefined, 'addresses to listen on, IPv4 and IPv6, comma separated'),
+  operator: text(
+    'operator',
+    undefined,
+    'address of the operator, "unix:PATH" or "host:port"',
+  ),
+  listen: text(
+    'listen',
+    undefined,
+    'addresses to listen on, IPv4 and IPv6, comma separated',
+  ),
   port: number('port', 'count', 15001, 'port to listen on'),
-  adminSocket: text('admin-socket', undefined, 'UNIX socket of /healthz /readyz /metrics /debug/config'),
+  adminSocket: text(
+    'admin-socket',
+    undefined,
+    'UNIX socket of /healthz /readyz /metrics /debug/config',
+  ),
   workers: number('workers', 'count', 1, 'processes that serve requests'),
-  reusePort: flag('reuse-port', 'listen beside another proxy (SO_REUSEPORT), for replacement'),
+  reusePort: flag(
+    'reuse-port',
+    'listen beside another proxy (SO_REUSEPORT), for replacement',
+  ),
   logLevel: text('log-level', 'info', 'fatal, error, warn, info, debug, trace or silent'),
-  drainTimeoutMs: number('drain-timeout', 'ms', 25_000, 'how long requests may run on after SIGTERM'),
+  drainTimeoutMs: number(
+    'drain-timeout',
+    'ms',
+    25_000,
+    'how long requests may run on after SIGTERM',
+  ),
   heartbeatMs: number('heartbeat', 'ms', 100, 'interval of the dead-man switch'),
-  headerBytes: number('max-header-bytes', 'bytes', 65_536, 'largest header of a request or response'),
-  connections: number('max-connections', 'count', 20_000, 'downstream connections of a worker'),
-  streams: number('max-streams', 'count', 100, 'concurrent streams of a downstream HTTP/2 connection'),
-  headerTimeoutMs: number('header-timeout', 'ms', 10_000, 'how long the header of a request may take'),
-  idleTimeoutMs: number('idle-timeout', 'ms', 3_600_000, 'downstream connections without a request'),
-  upstreamIdleMs: number('upstream-idle', 'ms', 60_000, 'upstream connections without a request'),
-  connectTimeoutMs: number('connect-timeout', 'ms', 5_000, 'making an upstream connection'),
-  poolConnections: number('max-pool', 'count', 256, 'connections to one endpoint for one source identity'),
-  pending: number('max-pending', 'count', 1024, 'requests that wait for a connection to one endpoint'),
-  replayBytes: number('replay-bytes', 'bytes', 65_536, 'longest request body that can be sent again'),
-  heldConnections: number('max-held', 'count', 1024, 'connections that wait for the configuration of their service'),
+  headerBytes: number(
+    'max-header-bytes',
+    'bytes',
+    65_536,
+    'largest header of a request or response',
+  ),
+  connections: number(
+    'max-connections',
+    'count',
+    20_000,
+    'downstream connections of a worker',
+  ),
+  streams: number(
+    'max-streams',
+    'count',
+    100,
+    'concurrent streams of a downstream HTTP/2 connection',
+  ),
+  headerTimeoutMs: number(
+    'header-timeout',
+    'ms',
+    10_000,
+    'how long the header of a request may take',
+  ),
+  idleTimeoutMs: number(
+    'idle-timeout',
+    'ms',
+    3_600_000,
+    'downstream connections without a request',
+  ),
+  upstreamIdleMs: number(
+    'upstream-idle',
+    'ms',
+    60_000,
+    'upstream connections without a request',
+  ),
+  connectTimeoutMs: number(
+    'connect-timeout',
+    'ms',
+    5_000,
+    'making an upstream connection',
+  ),
+  poolConnections: number(
+    'max-pool',
+    'count',
+    256,
+    'connections to one endpoint for one source identity',
+  ),
+  pending: number(
+    'max-pending',
+    'count',
+    1024,
+    'requests that wait for a connection to one endpoint',
+  ),
+  replayBytes: number(
+    'replay-bytes',
+    'bytes',
+    65_536,
+    'longest request body that can be sent again',
+  ),
+  heldConnections: number(
+    'max-held',
+    'count',
+    1024,
+    'connections that wait for the configuration of their service',
+  ),
   heldMs: number('held-timeout', 'ms', 2_000, 'how long a connection waits for it'),
 } as const
 
@@ -42,7 +117,8 @@ type Value<O> = O extends Option<infer T> ? T : never
 export type Options = { readonly [K in keyof Table]: Value<Table[K]> }
 
 /** The rows, for documentation: flag, env, default, doc. */
-export const optionTable: readonly Option<string | number | boolean>[] = Object.values(table)
+export const optionTable: readonly Option<string | number | boolean>[] =
+  Object.values(table)
 
 /** A command line that cannot be used; main exits with code 2. */
 export class OptionError extends Error {
@@ -56,7 +132,10 @@ export function parseOptions(
 ): Options {
   const given = readArguments(argv)
   const values: Record<string, string | number | boolean> = {}
-  for (const [key, option] of Object.entries(table) as [string, Option<string | number | boolean>][]) {
+  for (const [key, option] of Object.entries(table) as [
+    string,
+    Option<string | number | boolean>,
+  ][]) {
     const raw = given.get(option.flag) ?? env[option.env]
     if (raw === undefined && option.default === undefined) {
       throw new OptionError(`--${option.flag} is missing: ${option.doc}`)
@@ -83,12 +162,16 @@ function readArguments(argv: readonly string[]): Map<string, string> {
 function convert(option: Option<unknown>, raw: string): string | number | boolean {
   if (option.kind === 'text') return raw
   if (option.kind === 'flag') {
-    if (raw !== 'true' && raw !== 'false') throw new OptionError(`--${option.flag}: true or false, not "${raw}"`)
+    if (raw !== 'true' && raw !== 'false')
+      throw new OptionError(`--${option.flag}: true or false, not "${raw}"`)
     return raw === 'true'
   }
-  const value = option.kind === 'ms' ? durationMs(raw) : /^\d+$/.test(raw) ? Number(raw) : Number.NaN
+  const value =
+    option.kind === 'ms' ? durationMs(raw) : /^\d+$/.test(raw) ? Number(raw) : Number.NaN
   if (!Number.isSafeInteger(value)) {
-    throw new OptionError(`--${option.flag}: "${raw}" is not a ${option.kind === 'ms' ? 'duration (GEP-2257) or milliseconds' : 'whole number'}`)
+    throw new OptionError(
+      `--${option.flag}: "${raw}" is not a ${option.kind === 'ms' ? 'duration (GEP-2257) or milliseconds' : 'whole number'}`,
+    )
   }
   return value
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// struct origin of bpf/include/pillion/types.h, and the numbers of the heartbeat. The only file with offsets; a generated
-// layout can replace it.
+// What the kernel says of an accepted connection, as the proxy keeps it; bytes come from the generated layout.
+import { originLayout } from './gen/layout.ts'
 
 /** Where an accepted connection was headed, and who made it. */
 export type Origin = {
@@ -19,22 +19,20 @@ export type Origin = {
   readonly cookie: bigint
 }
 
-export const originSize = 64
-
-/** enum proxy_state. */
-export const ProxyState = { serving: 1, draining: 2 } as const
-export type ProxyState = (typeof ProxyState)[keyof typeof ProxyState]
+export const originSize: number = originLayout.size
 
 /** The struct as a value; copies, so that `bytes` can be used again. */
 export function readOrigin(bytes: Buffer): Origin {
+  const { dst, src, dstPort, srcPort, service, identity, cgroup, cookie } =
+    originLayout.read(bytes)
   return {
-    destination: Buffer.from(bytes.subarray(0, 16)),
-    source: Buffer.from(bytes.subarray(16, 32)),
-    destinationPort: bytes.readUInt16BE(32),
-    sourcePort: bytes.readUInt16BE(34),
-    service: bytes.readUInt32LE(36),
-    identity: bytes.readUInt32LE(40),
-    cgroup: bytes.readBigUInt64LE(48),
-    cookie: bytes.readBigUInt64LE(56),
+    destination: Buffer.from(dst),
+    source: Buffer.from(src),
+    destinationPort: dstPort,
+    sourcePort: srcPort,
+    service,
+    identity,
+    cgroup,
+    cookie,
   }
 }

@@ -10,8 +10,15 @@ import type { Options } from './options.ts'
 import { Supervisor } from './supervisor.ts'
 
 /** Runs until SIGTERM or SIGINT; resolves with the exit code. */
-export async function runParent(options: Options, workerModule: URL, argv: readonly string[]): Promise<number> {
-  const log = pino({ level: options.logLevel, base: { node: options.node, pid: process.pid } }, pino.destination({ dest: 1, sync: true }))
+export async function runParent(
+  options: Options,
+  workerModule: URL,
+  argv: readonly string[],
+): Promise<number> {
+  const log = pino(
+    { level: options.logLevel, base: { node: options.node, pid: process.pid } },
+    pino.destination({ dest: 1, sync: true }),
+  )
   const native = loadNative()
   const listenFds = options.listen
     .split(',')
@@ -39,7 +46,10 @@ export async function runParent(options: Options, workerModule: URL, argv: reado
       log.debug({ state }, 'operator')
     },
   })
-  log.info({ listen: options.listen, port: options.port, workers: options.workers }, 'started')
+  log.info(
+    { listen: options.listen, port: options.port, workers: options.workers },
+    'started',
+  )
 
   const signal = await stopSignal()
   log.info({ signal, timeoutMs: options.drainTimeoutMs }, 'draining')
@@ -56,7 +66,9 @@ function adminTable(supervisor: Supervisor): AdminTable {
   return {
     '/healthz': () => textAnswer(200, 'ok'),
     '/readyz': () =>
-      supervisor.ready ? textAnswer(200, 'ready') : textAnswer(503, 'no worker listens with a configuration'),
+      supervisor.ready
+        ? textAnswer(200, 'ready')
+        : textAnswer(503, 'no worker listens with a configuration'),
     '/metrics': async () => {
       const answers = (await supervisor.ask('metrics')) as MetricObject[][]
       const registry = AggregatorRegistry.aggregate(answers)
@@ -66,7 +78,11 @@ function adminTable(supervisor: Supervisor): AdminTable {
         body: (await registry.metrics()) + ownMetrics(supervisor),
       }
     },
-    '/debug/config': async () => jsonAnswer({ workers: supervisor.pids, inForce: (await supervisor.ask('config'))[0] }),
+    '/debug/config': async () =>
+      jsonAnswer({
+        workers: supervisor.pids,
+        inForce: (await supervisor.ask('config'))[0],
+      }),
   }
 }
 

@@ -35,7 +35,13 @@ export class Pipeline {
     const snapshot = config.current // one for the whole request
     // A service that is gone or no longer declared still serves the connections that were made to it.
     const service = snapshot.byId.get(connection.service.id) ?? connection.service
-    const exchange = new Exchange(connection, message, responder, service, isGrpc(message.headers))
+    const exchange = new Exchange(
+      connection,
+      message,
+      responder,
+      service,
+      isGrpc(message.headers),
+    )
     metrics.gauges.activeRequests++
     responder.onGone = () => {
       this.#answers.gone(exchange)
@@ -44,26 +50,37 @@ export class Pipeline {
     // What is between neighbours stays here; what only the mesh may say is not taken from a client.
     stripHopByHop(message.headers)
     stripReserved(message.headers)
-    if (message.method === 'CONNECT') return this.#answers.refuse(exchange, 'METHOD_UNSUPPORTED')
-    if (getHeader(message.headers, 'x-request-id') === undefined) message.headers.push('x-request-id', randomUUID())
+    if (message.method === 'CONNECT')
+      return this.#answers.refuse(exchange, 'METHOD_UNSUPPORTED')
+    if (getHeader(message.headers, 'x-request-id') === undefined)
+      message.headers.push('x-request-id', randomUUID())
     exchange.trace = traceOf(message.headers, snapshot.traceSampleRatio, Math.random())
 
     // Counted before routing: the budget is of the service, over all routes (GEP-3388).
     service.budget.request(exchange.startedMs)
 
     const rule = matchRule(service.table, connection.client.namespace, message)
-    if (rule === undefined) return this.#answers.refuse(exchange, 'NO_ROUTE', `${message.method} ${message.path}`)
+    if (rule === undefined)
+      return this.#answers.refuse(
+        exchange,
+        'NO_ROUTE',
+        `${message.method} ${message.path}`,
+      )
     exchange.rule = rule
-    if (rule.filters.redirect !== undefined) return this.#redirect(exchange, rule, rule.filters.redirect)
+    if (rule.filters.redirect !== undefined)
+      return this.#redirect(exchange, rule, rule.filters.redirect)
 
     const backend = pickBackend(rule, Math.random())
-    if (backend?.servicePort === undefined) return this.#answers.refuse(exchange, 'INVALID_BACKEND', rule.text)
-    if (backend.filters.redirect !== undefined) return this.#redirect(exchange, rule, backend.filters.redirect)
+    if (backend?.servicePort === undefined)
+      return this.#answers.refuse(exchange, 'INVALID_BACKEND', rule.text)
+    if (backend.filters.redirect !== undefined)
+      return this.#redirect(exchange, rule, backend.filters.redirect)
 
     // The rule's filters see what the client sent, the backend's what the rule made of it.
     for (const filters of [rule.filters, backend.filters]) {
       applyRequestFilters(message, filters, rule.path)
-      if (filters.responseHeaders !== undefined) exchange.responseEdits.push(filters.responseHeaders)
+      if (filters.responseHeaders !== undefined)
+        exchange.responseEdits.push(filters.responseHeaders)
     }
     exchange.target =
       snapshot.byName.get(backend.servicePort) ??
@@ -79,22 +96,33 @@ export class Pipeline {
   #attempt(exchange: Exchange): void {
     const { config, pools } = this.#parts
     const { message, rule, connection, trace } = exchange
-    const target = exchange.target && (config.current.byName.get(exchange.target.name) ?? exchange.target)
+    const target =
+      exchange.target &&
+      (config.current.byName.get(exchange.target.name) ?? exchange.target)
     if (rule === undefined || trace === undefined || target === undefined) {
       return this.#answers.refuse(exchange, 'NO_ENDPOINT', rule?.backends[0]?.servicePort)
     }
     const endpoint = leastRequest(target.ready, Math.random, exchange.tried)
-    if (endpoint === undefined) return this.#answers.refuse(exchange, 'NO_ENDPOINT', target.name)
+    if (endpoint === undefined)
+      return this.#answers.refuse(exchange, 'NO_ENDPOINT', target.name)
 
     // A backend that declares nothing is spoken to as the client spoke.
     const http2 = target.protocol === 0 ? connection.http2 : isHttp2(target.protocol)
     const upstream = pools.get(endpoint, connection.client.identity, http2)
-    if (pools.isFull(upstream)) return this.#answers.refuse(exchange, 'OVERFLOW', endpoint.name)
+    if (pools.isFull(upstream))
+      return this.#answers.refuse(exchange, 'OVERFLOW', endpoint.name)
 
     const spanId = randomHex(8)
     injectTrace(message.headers, trace, spanId)
     if (exchange.attempts++ > 0 && exchange.grpc) this.#announceRetry(exchange)
-    const attempt = new Attempt(exchange, endpoint, spanId, this.#answers, rule.retry.perTryTimeoutMs, rule.backendTimeoutMs)
+    const attempt = new Attempt(
+      exchange,
+      endpoint,
+      spanId,
+      this.#answers,
+      rule.retry.perTryTimeoutMs,
+      rule.backendTimeoutMs,
+    )
     exchange.attempt = attempt
     exchange.tried.push(endpoint)
     exchange.destination = endpoint.destination
@@ -112,12 +140,26 @@ export class Pipeline {
   /** gRFC A6: how often it was tried, and what is left of the deadline. */
   #announceRetry({ message, attempts, deadlineMs }: Exchange): void {
     setHeader(message.headers, 'grpc-previous-rpc-attempts', String(attempts - 1))
-    if (deadlineMs > 0) setHeader(message.headers, 'grpc-timeout', formatGrpcTimeout(deadlineMs - performance.now()))
+    if (deadlineMs > 0)
+      setHeader(
+        message.headers,
+        'grpc-timeout',
+        formatGrpcTimeout(deadlineMs - performance.now()),
+      )
   }
 
   #redirect(exchange: Exchange, rule: Rule, redirect: RedirectSpec): void {
     const { message, connection } = exchange
-    const asked = { authority: message.authority, path: message.path, port: connection.origin.destinationPort }
-    this.#answers.answer(exchange, redirect.status, ['location', redirectLocation(redirect, asked, rule.path)], '')
+    const asked = {
+      authority: message.authority,
+      path: message.path,
+      port: connection.origin.destinationPort,
+    }
+    this.#answers.answer(
+      exchange,
+      redirect.status,
+      ['location', redirectLocation(redirect, asked, rule.path)],
+      '',
+    )
   }
 }

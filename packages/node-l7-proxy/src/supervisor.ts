@@ -36,7 +36,11 @@ type Slot = {
   timer: NodeJS.Timeout | undefined
 }
 
-type Waiting = { resolve(value: unknown): void; reject(error: Error): void; child: ChildProcess }
+type Waiting = {
+  resolve(value: unknown): void
+  reject(error: Error): void
+  child: ChildProcess
+}
 
 export class Supervisor {
   readonly #settings: SupervisorSettings
@@ -67,7 +71,9 @@ export class Supervisor {
 
   /** True when some worker listens with a configuration. */
   get ready(): boolean {
-    return !this.#stopping && this.#slots.some((slot) => slot.listening && slot.configured)
+    return (
+      !this.#stopping && this.#slots.some((slot) => slot.listening && slot.configured)
+    )
   }
 
   get pids(): number[] {
@@ -78,18 +84,25 @@ export class Supervisor {
   async configure(resources: Resources, changes: Changes): Promise<void> {
     const delta = deltaOf(resources, changes)
     const slots = this.#slots.filter((slot) => slot.child !== undefined)
-    const errors = await Promise.all(slots.map(async (slot) => this.#send(slot, { type: 'config', seq: 0, ...delta })))
+    const errors = await Promise.all(
+      slots.map(async (slot) => this.#send(slot, { type: 'config', seq: 0, ...delta })),
+    )
     const refused = errors.find((error) => typeof error === 'string')
     if (refused !== undefined) throw new TypeError(String(refused))
     this.#resources = resources
     // A worker that started meanwhile was given the one before.
-    for (const slot of this.#slots) if (!slots.includes(slot) && slot.child !== undefined) void this.#configureAll(slot)
+    for (const slot of this.#slots)
+      if (!slots.includes(slot) && slot.child !== undefined) void this.#configureAll(slot)
   }
 
   /** Asks every worker; those that do not answer are left out. */
   async ask(what: 'metrics' | 'config'): Promise<unknown[]> {
     const answers = await Promise.all(
-      this.#slots.map(async (slot) => (slot.child === undefined ? undefined : this.#send(slot, { type: 'ask', seq: 0, what }))),
+      this.#slots.map(async (slot) =>
+        slot.child === undefined
+          ? undefined
+          : this.#send(slot, { type: 'ask', seq: 0, what }),
+      ),
     )
     return answers.filter((answer) => answer !== undefined && !(answer instanceof Error))
   }
@@ -98,7 +111,11 @@ export class Supervisor {
   async stop(): Promise<void> {
     this.#stopping = true
     for (const slot of this.#slots) if (slot.timer !== undefined) clearTimeout(slot.timer)
-    await Promise.all(this.#slots.map(async ({ child }) => (child === undefined ? undefined : this.#stopChild(child))))
+    await Promise.all(
+      this.#slots.map(async ({ child }) =>
+        child === undefined ? undefined : this.#stopChild(child),
+      ),
+    )
     this.#reportStopped()
   }
 
@@ -113,7 +130,10 @@ export class Supervisor {
     child.once('exit', () => {
       resolve(undefined)
     })
-    const timer = setTimeout(() => child.kill('SIGKILL'), this.#settings.drainTimeoutMs + drainSlackMs)
+    const timer = setTimeout(
+      () => child.kill('SIGKILL'),
+      this.#settings.drainTimeoutMs + drainSlackMs,
+    )
     if (child.connected) child.send({ type: 'drain' } satisfies ToWorker)
     else child.kill('SIGKILL')
     await promise
@@ -146,10 +166,18 @@ export class Supervisor {
     const resources = this.#resources
     if (resources === undefined) return
     const upserts = Object.entries(resources).flatMap(([kind, map]) =>
-      [...(map as ReadonlyMap<string, unknown>)].map(([name, value]) => [kind, name, value] as const),
+      [...(map as ReadonlyMap<string, unknown>)].map(
+        ([name, value]) => [kind, name, value] as const,
+      ),
     ) as Extract<ToWorker, { type: 'config' }>['upserts']
-    const error = await this.#send(slot, { type: 'config', seq: 0, upserts, removals: [] })
-    if (error !== undefined) this.#settings.log.error({ error }, 'a new worker refused the configuration')
+    const error = await this.#send(slot, {
+      type: 'config',
+      seq: 0,
+      upserts,
+      removals: [],
+    })
+    if (error !== undefined)
+      this.#settings.log.error({ error }, 'a new worker refused the configuration')
   }
 
   #onMessage(slot: Slot, message: FromWorker): void {
@@ -172,7 +200,12 @@ export class Supervisor {
     }
   }
 
-  #onExit(slot: Slot, child: ChildProcess, code: number | null, signal: string | null): void {
+  #onExit(
+    slot: Slot,
+    child: ChildProcess,
+    code: number | null,
+    signal: string | null,
+  ): void {
     slot.child = undefined
     slot.listening = false
     slot.configured = false
@@ -185,15 +218,24 @@ export class Supervisor {
     this.crashes++
     slot.failures = performance.now() - slot.startedMs > stableMs ? 1 : slot.failures + 1
     // The first one at once: its backlog is waiting.
-    const delayMs = slot.failures === 1 ? 0 : Math.min(backoffMaxMs, backoffMinMs * 2 ** (slot.failures - 2))
-    this.#settings.log.error({ pid: child.pid, code, signal, delayMs }, 'worker died, starting another one')
+    const delayMs =
+      slot.failures === 1
+        ? 0
+        : Math.min(backoffMaxMs, backoffMinMs * 2 ** (slot.failures - 2))
+    this.#settings.log.error(
+      { pid: child.pid, code, signal, delayMs },
+      'worker died, starting another one',
+    )
     slot.timer = setTimeout(() => {
       this.#spawn(slot)
     }, delayMs)
   }
 
   /** The worker's answer; undefined when it died or is silent. */
-  async #send(slot: Slot, message: Exclude<ToWorker, { type: 'drain' }>): Promise<unknown> {
+  async #send(
+    slot: Slot,
+    message: Exclude<ToWorker, { type: 'drain' }>,
+  ): Promise<unknown> {
     const { child } = slot
     if (child?.connected !== true) return undefined
     const seq = ++this.#seq

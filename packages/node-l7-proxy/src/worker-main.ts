@@ -4,4 +4,7 @@ import { KernelDatapath } from './datapath.ts'
 import { parseOptions } from './options.ts'
 import { Worker } from './worker.ts'
 
-await new Worker(parseOptions(process.argv.slice(2), process.env), new KernelDatapath()).run()
+await new Worker(
+  parseOptions(process.argv.slice(2), process.env),
+  new KernelDatapath(),
+).run()

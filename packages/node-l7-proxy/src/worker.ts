@@ -11,7 +11,7 @@ import { drain } from './drain.ts'
 import { applyUpserts, type FromWorker, type ToWorker } from './ipc.ts'
 import { Metrics } from './metrics/metrics.ts'
 import type { Options } from './options.ts'
-import { ProxyState } from './origin.ts'
+import { ProxyState } from './gen/layout.ts'
 import { Pipeline } from './pipeline.ts'
 import { UpstreamPools } from './upstream/pool.ts'
 
@@ -50,7 +50,14 @@ export class Worker {
     })
     this.#http1 = new Http1Server(pipeline, options, this.#metrics)
     this.#http2 = new Http2Server(pipeline, options, this.#metrics)
-    this.#listener = new Listener(datapath, this.#config, this.#metrics, options, this.#http1, this.#http2)
+    this.#listener = new Listener(
+      datapath,
+      this.#config,
+      this.#metrics,
+      options,
+      this.#http1,
+      this.#http2,
+    )
     this.#listenFds = options.listen.split(',').map((_, i) => firstListenFd + i)
   }
 
@@ -88,13 +95,24 @@ export class Worker {
 
   #configure(message: Extract<ToWorker, { type: 'config' }>): void {
     try {
-      const { resources, changes } = applyUpserts(this.#config.resources, message.upserts, message.removals)
+      const { resources, changes } = applyUpserts(
+        this.#config.resources,
+        message.upserts,
+        message.removals,
+      )
       this.#config.update(resources, changes)
       send({ type: 'applied', seq: message.seq, error: undefined })
     } catch (error) {
       this.#metrics.counters.configRefused++
-      this.#log.error({ err: error }, 'configuration refused, the last one stays in force')
-      send({ type: 'applied', seq: message.seq, error: error instanceof Error ? error.message : String(error) })
+      this.#log.error(
+        { err: error },
+        'configuration refused, the last one stays in force',
+      )
+      send({
+        type: 'applied',
+        seq: message.seq,
+        error: error instanceof Error ? error.message : String(error),
+      })
       return
     }
     this.#listener.release()
@@ -103,9 +121,9 @@ export class Worker {
   }
 
   #startHeart(): void {
-    this.#beat(ProxyState.serving)
+    this.#beat(ProxyState.PROXY_SERVING)
     this.#heart = setInterval(() => {
-      this.#beat(this.#draining ? ProxyState.draining : ProxyState.serving)
+      this.#beat(this.#draining ? ProxyState.PROXY_DRAINING : ProxyState.PROXY_SERVING)
     }, this.#options.heartbeatMs)
   }
 
@@ -116,7 +134,11 @@ export class Worker {
       this.#datapath.heartbeat(fd, state, process.pid)
       this.#heartFailed = false
     } catch (error) {
-      if (!this.#heartFailed) this.#log.warn({ err: error }, 'heartbeat refused: the kernel sends no connections here')
+      if (!this.#heartFailed)
+        this.#log.warn(
+          { err: error },
+          'heartbeat refused: the kernel sends no connections here',
+        )
       this.#heartFailed = true
     }
   }
@@ -126,13 +148,19 @@ export class Worker {
     this.#draining = true
     if (this.#heart !== undefined) {
       clearInterval(this.#heart)
-      this.#beat(ProxyState.draining)
+      this.#beat(ProxyState.PROXY_DRAINING)
     }
     const stopAccepting = (): void => {
       this.#listener.stop()
       send({ type: 'stopped' })
     }
-    const cut = await drain(stopAccepting, this.#http1, this.#http2, this.#metrics, this.#options.drainTimeoutMs)
+    const cut = await drain(
+      stopAccepting,
+      this.#http1,
+      this.#http2,
+      this.#metrics,
+      this.#options.drainTimeoutMs,
+    )
     this.#log.info({ cut }, 'drained')
     this.#http1.close()
     this.#http2.close()
@@ -144,7 +172,8 @@ export class Worker {
   }
 
   async #answer(seq: number, what: 'metrics' | 'config'): Promise<void> {
-    const value = what === 'metrics' ? await this.#metrics.registry.getMetricsAsJSON() : this.#dump()
+    const value =
+      what === 'metrics' ? await this.#metrics.registry.getMetricsAsJSON() : this.#dump()
     send({ type: 'answer', seq, value })
   }
 
@@ -163,7 +192,10 @@ export class Worker {
         budget: service.table.budget,
         routes: service.table.producer.map(readable),
         consumerRoutes: Object.fromEntries(
-          [...service.table.consumer].map(([namespace, rules]) => [namespace, rules.map(readable)]),
+          [...service.table.consumer].map(([namespace, rules]) => [
+            namespace,
+            rules.map(readable),
+          ]),
         ),
         endpoints: service.ready.map((endpoint) => ({
           address: formatEndpoint(parseAddress(endpoint.host), endpoint.port),
@@ -178,7 +210,11 @@ export class Worker {
 
 /** Sets have no JSON form. */
 function readable(value: object): unknown {
-  return JSON.parse(JSON.stringify(value, (_key, each: unknown) => (each instanceof Set ? [...each] : each)))
+  return JSON.parse(
+    JSON.stringify(value, (_key, each: unknown) =>
+      each instanceof Set ? [...each] : each,
+    ),
+  )
 }
 
 function send(message: FromWorker): void {

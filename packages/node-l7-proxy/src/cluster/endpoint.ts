@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-import { type Endpoint as EndpointMessage, formatAddress, isMappedIPv4 } from '@pillion/contract'
+import {
+  type Endpoint as EndpointMessage,
+  formatAddress,
+  isMappedIPv4,
+} from '@pillion/contract'
 import type { DestinationLabels } from '../metrics/labels.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 

@@ -24,7 +24,8 @@ export class ClientDirectory {
     for (const workload of resources.workload.values()) {
       // A pod on the node's network shares its address with others: it does not say who.
       if (workload.hostNetwork) continue
-      for (const address of workload.addresses) workloads.set(Buffer.from(address).toString('latin1'), workload)
+      for (const address of workload.addresses)
+        workloads.set(Buffer.from(address).toString('latin1'), workload)
     }
     this.#workloads = workloads
     this.#identities = resources.identity

@@ -84,7 +84,9 @@ export class ConfigStore {
     this.current = {
       byId,
       byName,
-      clients: clientsChanged ? new ClientDirectory(resources, this.#metrics) : this.current.clients,
+      clients: clientsChanged
+        ? new ClientDirectory(resources, this.#metrics)
+        : this.current.clients,
       traceSampleRatio: settings?.traceSampleRatio ?? 0,
       accessLog: settings?.accessLog ?? false,
     }
@@ -94,7 +96,10 @@ export class ConfigStore {
 
   #compileTables(resources: Resources, changes: Changes): Map<string, Table> {
     const tables = new Map<string, Table>()
-    const names = new Set([...(changes.get('routeTable') ?? []), ...(changes.get('servicePort') ?? [])])
+    const names = new Set([
+      ...(changes.get('routeTable') ?? []),
+      ...(changes.get('servicePort') ?? []),
+    ])
     for (const name of names) {
       const message = resources.routeTable.get(name)
       const service = resources.servicePort.get(name)
@@ -106,7 +111,10 @@ export class ConfigStore {
 
   /** Names of the services that the change touches. */
   #updateEndpoints(resources: Resources, changes: Changes): Set<string> {
-    const touched = new Set([...(changes.get('servicePort') ?? []), ...(changes.get('routeTable') ?? [])])
+    const touched = new Set([
+      ...(changes.get('servicePort') ?? []),
+      ...(changes.get('routeTable') ?? []),
+    ])
     for (const name of changes.get('endpoint') ?? []) {
       const serviceName = name.slice(0, name.lastIndexOf('|'))
       touched.add(serviceName)
@@ -124,13 +132,19 @@ export class ConfigStore {
       }
       const endpoint = new Endpoint(name, message, labels)
       this.#endpoints.set(name, endpoint)
-      const siblings = this.#endpointsOf.get(message.serviceId) ?? new Map<string, Endpoint>()
+      const siblings =
+        this.#endpointsOf.get(message.serviceId) ?? new Map<string, Endpoint>()
       this.#endpointsOf.set(message.serviceId, siblings.set(name, endpoint))
     }
     return touched
   }
 
-  #service(name: string, message: ServicePort, table: Table | undefined, resources: Resources): Service {
+  #service(
+    name: string,
+    message: ServicePort,
+    table: Table | undefined,
+    resources: Resources,
+  ): Service {
     const known = this.current.byName.get(name)
     const inForce = table ?? known?.table ?? implicitTable(name, message.id)
     const budget = known?.budget ?? new RetryBudget(inForce.budget)
@@ -142,7 +156,9 @@ export class ConfigStore {
       port: message.port,
       protocol: message.l7Protocol,
       table: inForce,
-      ready: [...endpoints].filter((endpoint) => endpoint.ready && resources.endpoint.has(endpoint.name)),
+      ready: [...endpoints].filter(
+        (endpoint) => endpoint.ready && resources.endpoint.has(endpoint.name),
+      ),
       budget,
       destination: this.#destination(name, undefined),
     }
@@ -150,7 +166,15 @@ export class ConfigStore {
 
   #destination(
     serviceName: string,
-    endpoint: { workload: string; namespace: string; serviceAccount: string; app: string; version: string } | undefined,
+    endpoint:
+      | {
+          workload: string
+          namespace: string
+          serviceAccount: string
+          app: string
+          version: string
+        }
+      | undefined,
   ): DestinationLabels {
     const [namespace = '', rest = ''] = serviceName.split('/')
     const service = rest.split(':')[0] ?? ''
@@ -160,7 +184,10 @@ export class ConfigStore {
       serviceNamespace: orUnknown(namespace),
       workload: orUnknown(endpoint?.workload),
       namespace: orUnknown(endpoint?.namespace),
-      principal: endpoint === undefined ? 'unknown' : principal(endpoint.namespace, endpoint.serviceAccount),
+      principal:
+        endpoint === undefined
+          ? 'unknown'
+          : principal(endpoint.namespace, endpoint.serviceAccount),
       app: orUnknown(endpoint?.app),
       version: orUnknown(endpoint?.version),
     })

@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // HTTP/1.1 from clients, on node:http fed with accepted sockets.
-import { createServer, type IncomingMessage, type Server, ServerResponse } from 'node:http'
+import {
+  createServer,
+  type IncomingMessage,
+  type Server,
+  ServerResponse,
+} from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { RequestBody } from '../body.ts'
@@ -62,7 +67,9 @@ export class Http1Server {
     })
     server.on('checkExpectation', (_request, response: ServerResponse) => {
       const { status, text } = outcomes.EXPECTATION
-      response.writeHead(status, { 'content-type': 'text/plain; charset=utf-8' }).end(`EXPECTATION: ${text}\n`)
+      response
+        .writeHead(status, { 'content-type': 'text/plain; charset=utf-8' })
+        .end(`EXPECTATION: ${text}\n`)
     })
     server.on('upgrade', (request, socket: Socket, head) => {
       this.#onUpgrade(request, socket, head)
@@ -75,14 +82,28 @@ export class Http1Server {
     })
   }
 
-  #onRequest(request: IncomingMessage, response: ServerResponse, expectContinue: boolean): void {
+  #onRequest(
+    request: IncomingMessage,
+    response: ServerResponse,
+    expectContinue: boolean,
+  ): void {
     const connection = this.#connections.get(request.socket)
-    const message = connection && readMessage(request, connection, this.#options.replayBytes, expectContinue, undefined)
+    const message =
+      connection &&
+      readMessage(
+        request,
+        connection,
+        this.#options.replayBytes,
+        expectContinue,
+        undefined,
+      )
     if (connection === undefined || message === undefined) {
       this.#metrics.counters.protocolErrors++
       const { status, text } = outcomes.BAD_REQUEST
       response.shouldKeepAlive = false
-      response.writeHead(status, { 'content-type': 'text/plain; charset=utf-8' }).end(`BAD_REQUEST: ${text}\n`)
+      response
+        .writeHead(status, { 'content-type': 'text/plain; charset=utf-8' })
+        .end(`BAD_REQUEST: ${text}\n`)
       return
     }
     this.#pipeline.serve(connection, message, new Http1Responder(response))
@@ -90,7 +111,8 @@ export class Http1Server {
 
   #onUpgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
     const connection = this.#connections.get(socket)
-    const message = connection && readMessage(request, connection, 0, false, request.headers.upgrade)
+    const message =
+      connection && readMessage(request, connection, 0, false, request.headers.upgrade)
     if (connection === undefined || message === undefined) {
       socket.destroy()
       return
@@ -118,7 +140,11 @@ export class Http1Server {
     }
     this.#metrics.counters.protocolErrors++
     const code: ProxyErrorCode =
-      errno === 'HPE_HEADER_OVERFLOW' ? 'HEADER_TOO_LARGE' : errno === 'ERR_HTTP_REQUEST_TIMEOUT' ? 'HEADER_TIMEOUT' : 'BAD_REQUEST'
+      errno === 'HPE_HEADER_OVERFLOW'
+        ? 'HEADER_TOO_LARGE'
+        : errno === 'ERR_HTTP_REQUEST_TIMEOUT'
+          ? 'HEADER_TIMEOUT'
+          : 'BAD_REQUEST'
     const { status, text } = outcomes[code]
     const body = `${code}: ${text}\n`
     socket.end(
@@ -238,7 +264,8 @@ class Http1Responder implements Responder {
   end(trailers: Headers | undefined): void {
     if (trailers !== undefined) {
       const pairs: [string, string][] = []
-      for (let i = 0; i < trailers.length; i += 2) pairs.push([trailers[i] ?? '', trailers[i + 1] ?? ''])
+      for (let i = 0; i < trailers.length; i += 2)
+        pairs.push([trailers[i] ?? '', trailers[i + 1] ?? ''])
       this.#response.addTrailers(pairs)
     }
     this.#response.end()
@@ -248,7 +275,12 @@ class Http1Responder implements Responder {
     this.#response.destroy()
   }
 
-  tunnel(headers: Headers, upstream: Duplex, head: Buffer, over: (sent: number) => void): void {
+  tunnel(
+    headers: Headers,
+    upstream: Duplex,
+    head: Buffer,
+    over: (sent: number) => void,
+  ): void {
     const response = this.#response
     const { socket } = response
     this.#tunnelled = true
@@ -259,10 +291,15 @@ class Http1Responder implements Responder {
     }
     response.detachSocket(socket)
     let text = 'HTTP/1.1 101 Switching Protocols\r\n'
-    for (let i = 0; i < headers.length; i += 2) text += `${headers[i]}: ${headers[i + 1]}\r\n`
-    socket.write(`${text}connection: Upgrade\r\nupgrade: ${response.req.headers.upgrade}\r\n\r\n`, 'latin1')
+    for (let i = 0; i < headers.length; i += 2)
+      text += `${headers[i]}: ${headers[i + 1]}\r\n`
+    socket.write(
+      `${text}connection: Upgrade\r\nupgrade: ${response.req.headers.upgrade}\r\n\r\n`,
+      'latin1',
+    )
     if (head.length > 0) socket.write(head)
-    if (this.#firstBytes !== undefined && this.#firstBytes.length > 0) upstream.write(this.#firstBytes)
+    if (this.#firstBytes !== undefined && this.#firstBytes.length > 0)
+      upstream.write(this.#firstBytes)
     join(socket, upstream, over)
   }
 }
@@ -289,7 +326,8 @@ function join(downstream: Socket, upstream: Duplex, over: (sent: number) => void
 
 function toObject(headers: Headers): Record<string, string> {
   const object: Record<string, string> = {}
-  for (let i = 0; i < headers.length; i += 2) object[headers[i] ?? ''] = headers[i + 1] ?? ''
+  for (let i = 0; i < headers.length; i += 2)
+    object[headers[i] ?? ''] = headers[i + 1] ?? ''
   return object
 }
 

@@ -99,8 +99,16 @@ export class Http2Server {
   #onStream(stream: ServerHttp2Stream, flags: number, raw: string[]): void {
     stream.on('error', ignore)
     const { session } = stream
-    const connection = session === undefined ? undefined : this.#sessions.get(session as ServerHttp2Session)
-    const message = readMessage(stream, raw, (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0, this.#options.replayBytes)
+    const connection =
+      session === undefined
+        ? undefined
+        : this.#sessions.get(session as ServerHttp2Session)
+    const message = readMessage(
+      stream,
+      raw,
+      (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0,
+      this.#options.replayBytes,
+    )
     if (connection === undefined || message === undefined || session === undefined) {
       this.#metrics.counters.protocolErrors++
       setImmediate(() => {
@@ -108,11 +116,20 @@ export class Http2Server {
       })
       return
     }
-    this.#pipeline.serve(connection, message, new Http2Responder(stream, session as ServerHttp2Session))
+    this.#pipeline.serve(
+      connection,
+      message,
+      new Http2Responder(stream, session as ServerHttp2Session),
+    )
   }
 }
 
-function readMessage(stream: ServerHttp2Stream, raw: string[], ended: boolean, replayBytes: number): Message | undefined {
+function readMessage(
+  stream: ServerHttp2Stream,
+  raw: string[],
+  ended: boolean,
+  replayBytes: number,
+): Message | undefined {
   const headers: Headers = []
   let method: string | undefined
   let path: string | undefined
@@ -137,7 +154,8 @@ function readMessage(stream: ServerHttp2Stream, raw: string[], ended: boolean, r
       headers.push(name, value)
     }
   }
-  if (method === undefined || (path === undefined && method !== 'CONNECT')) return undefined
+  if (method === undefined || (path === undefined && method !== 'CONNECT'))
+    return undefined
   let trailers: Headers | undefined
   if (!ended) {
     stream.on('trailers', (_headers, _flags, rawTrailers: string[]) => {
@@ -149,7 +167,9 @@ function readMessage(stream: ServerHttp2Stream, raw: string[], ended: boolean, r
     path: path ?? '',
     authority: authority ?? '',
     headers,
-    body: ended ? undefined : new RequestBody(stream, length, replayBytes, () => trailers),
+    body: ended
+      ? undefined
+      : new RequestBody(stream, length, replayBytes, () => trailers),
     upgrade: undefined,
     expectContinue,
   }
@@ -167,13 +187,15 @@ class Http2Responder implements Responder {
     this.#stream = stream
     this.#session = session
     stream.on('close', () => {
-      if (!stream.writableFinished || stream.rstCode !== constants.NGHTTP2_NO_ERROR) this.onGone?.()
+      if (!stream.writableFinished || stream.rstCode !== constants.NGHTTP2_NO_ERROR)
+        this.onGone?.()
     })
   }
 
   informational(status: number, headers: Headers): void {
     const stream = this.#stream
-    if (stream.headersSent || stream.destroyed || (status === 100 && this.#continued)) return
+    if (stream.headersSent || stream.destroyed || (status === 100 && this.#continued))
+      return
     if (status === 100) this.#continued = true
     stream.additionalHeaders({ ':status': status, ...toTrailers(headers) })
   }
@@ -181,7 +203,10 @@ class Http2Responder implements Responder {
   head(status: number, headers: Headers, ended: boolean, close: boolean): void {
     const stream = this.#stream
     if (stream.destroyed || stream.closed) return
-    stream.respond([':status', String(status), ...headers], { endStream: ended, waitForTrailers: !ended })
+    stream.respond([':status', String(status), ...headers], {
+      endStream: ended,
+      waitForTrailers: !ended,
+    })
     if (!ended) {
       stream.on('wantTrailers', () => {
         if (!stream.destroyed) stream.sendTrailers(toTrailers(this.#trailers))
@@ -213,7 +238,12 @@ class Http2Responder implements Responder {
     })
   }
 
-  tunnel(_headers: Headers, upstream: Duplex, _head: Buffer, over: (sent: number) => void): void {
+  tunnel(
+    _headers: Headers,
+    upstream: Duplex,
+    _head: Buffer,
+    over: (sent: number) => void,
+  ): void {
     // Not reached: Upgrade does not exist in HTTP/2, and extended CONNECT is not offered.
     upstream.destroy()
     this.abort()

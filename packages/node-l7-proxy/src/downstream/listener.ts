@@ -12,7 +12,11 @@ import type { Http1Server } from './http1.ts'
 import type { Http2Server } from './http2.ts'
 
 /** A connection whose service is not known yet: the kernel may be told of it a moment before we are. */
-type Held = { readonly socket: Socket; readonly origin: Origin; readonly timer: NodeJS.Timeout }
+type Held = {
+  readonly socket: Socket
+  readonly origin: Origin
+  readonly timer: NodeJS.Timeout
+}
 
 export class Listener {
   readonly #datapath: Datapath
@@ -45,9 +49,12 @@ export class Listener {
     await Promise.all(
       fds.map((fd) => {
         const { promise, resolve, reject } = Promise.withResolvers<undefined>()
-        const server = createServer({ pauseOnConnect: true, noDelay: true, allowHalfOpen: true }, (socket) => {
-          this.#accept(socket)
-        })
+        const server = createServer(
+          { pauseOnConnect: true, noDelay: true, allowHalfOpen: true },
+          (socket) => {
+            this.#accept(socket)
+          },
+        )
         server.once('error', reject)
         server.listen({ fd, exclusive: true }, () => {
           resolve(undefined)
@@ -102,7 +109,9 @@ export class Listener {
 
   #serviceOf(origin: Origin): Service | undefined {
     const service = this.#config.current.byId.get(origin.service)
-    return service === undefined || service.protocol === L7Protocol.UNSPECIFIED ? undefined : service
+    return service === undefined || service.protocol === L7Protocol.UNSPECIFIED
+      ? undefined
+      : service
   }
 
   #start(socket: Socket, origin: Origin, service: Service): void {

@@ -5,7 +5,12 @@ import { formatEndpoint } from '@pillion/contract'
 import type { Attempt } from '../attempt.ts'
 import type { Exchange, Verdict } from '../exchange.ts'
 
-export function logRequest(log: Logger, exchange: Exchange, verdict: Verdict, durationMs: number): void {
+export function logRequest(
+  log: Logger,
+  exchange: Exchange,
+  verdict: Verdict,
+  durationMs: number,
+): void {
   const { connection, message, rule, attempt } = exchange
   const { origin, client } = connection
   log.info(
@@ -35,7 +40,12 @@ export function logRequest(log: Logger, exchange: Exchange, verdict: Verdict, du
 }
 
 /** The client span of an attempt; names of OpenTelemetry's HTTP conventions. */
-export function logSpan(log: Logger, attempt: Attempt, status: number, error: string | undefined): void {
+export function logSpan(
+  log: Logger,
+  attempt: Attempt,
+  status: number,
+  error: string | undefined,
+): void {
   const { exchange, endpoint } = attempt
   const { trace, message } = exchange
   if (trace === undefined || !trace.sampled) return
@@ -54,7 +64,8 @@ export function logSpan(log: Logger, attempt: Attempt, status: number, error: st
           'server.address': endpoint.host,
           'server.port': endpoint.port,
           'http.response.status_code': status === 0 ? undefined : status,
-          'http.request.resend_count': exchange.attempts > 1 ? exchange.attempts - 1 : undefined,
+          'http.request.resend_count':
+            exchange.attempts > 1 ? exchange.attempts - 1 : undefined,
           'error.type': error,
         },
       },

@@ -44,7 +44,8 @@ export function stripHopByHop(headers: Headers): void {
     const name = headers[i] ?? ''
     const value = headers[i + 1] ?? ''
     if (hopByHop.has(name)) {
-      if (name === 'connection' && !isPlain(value)) named = named === undefined ? value : `${named},${value}`
+      if (name === 'connection' && !isPlain(value))
+        named = named === undefined ? value : `${named},${value}`
       continue
     }
     headers[to++] = name

@@ -18,10 +18,14 @@ export function redirectLocation(
   const host = redirect.hostname ?? hostOf(request.authority)
   const port =
     redirect.port ??
-    (redirect.scheme === undefined ? request.port : (wellKnown[redirect.scheme] ?? request.port))
+    (redirect.scheme === undefined
+      ? request.port
+      : (wellKnown[redirect.scheme] ?? request.port))
   const shown = wellKnown[scheme] === port ? '' : `:${port}`
   const path =
-    redirect.path === undefined ? request.path : rewritePath(request.path, redirect.path, match)
+    redirect.path === undefined
+      ? request.path
+      : rewritePath(request.path, redirect.path, match)
   return `${scheme}://${host}${shown}${path}`
 }
 

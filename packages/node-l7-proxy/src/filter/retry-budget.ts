@@ -64,7 +64,8 @@ export class RetryBudget {
       this.#requests = new Window(rule.intervalMs)
       this.#retries = new Window(rule.intervalMs)
     }
-    if (old.minIntervalMs !== rule.minIntervalMs) this.#free = new Window(rule.minIntervalMs)
+    if (old.minIntervalMs !== rule.minIntervalMs)
+      this.#free = new Window(rule.minIntervalMs)
   }
 
   /** A request came in. */

@@ -15,7 +15,12 @@ const idempotent = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE'])
 const safe = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE'])
 
 /** `tries` is how many were made. Says nothing of the budget and of whether the body can be sent again. */
-export function isRetryable(rule: RetryRule, method: string, outcome: TryOutcome, tries: number): boolean {
+export function isRetryable(
+  rule: RetryRule,
+  method: string,
+  outcome: TryOutcome,
+  tries: number,
+): boolean {
   if (tries > rule.attempts) return false
   switch (outcome.kind) {
     case 'connect':
@@ -39,6 +44,9 @@ const backoffMaxMs = 10_000
 
 /** Exponential with jitter; never earlier than the base, which both readings of GEP-1731 allow. `retry` counts from 1. */
 export function backoffMs(rule: RetryRule, retry: number, random: number): number {
-  const grown = Math.min(rule.backoffMs * 2 ** (retry - 1), Math.max(backoffMaxMs, rule.backoffMs))
+  const grown = Math.min(
+    rule.backoffMs * 2 ** (retry - 1),
+    Math.max(backoffMaxMs, rule.backoffMs),
+  )
   return grown * (1 + random * 0.5)
 }

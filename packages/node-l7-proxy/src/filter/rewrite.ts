@@ -11,7 +11,9 @@ export function rewritePath(path: string, edit: PathEdit, match: PathMatch): str
   const matched = match.kind === 'any' ? 0 : match.value.length
   const rest = bare.slice(matched)
   const prefix = edit.value.replace(/\/+$/, '')
-  return withSlash(prefix + (rest === '' || rest.startsWith('/') ? rest : `/${rest}`)) + query
+  return (
+    withSlash(prefix + (rest === '' || rest.startsWith('/') ? rest : `/${rest}`)) + query
+  )
 }
 
 function withSlash(path: string): string {

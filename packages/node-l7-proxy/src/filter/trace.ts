@@ -26,7 +26,8 @@ export function randomHex(bytes: number): string {
   return pool.toString('hex', start, used)
 }
 
-const traceparentForm = /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?$/
+const traceparentForm =
+  /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?$/
 
 /** Undefined when the field is malformed, all zero, or of version ff; a newer version is read as 00 (4 fields). */
 export function parseTraceparent(text: string): TraceContext | undefined {
@@ -42,7 +43,11 @@ export function parseTraceparent(text: string): TraceContext | undefined {
  * The context of a request. More than one traceparent, or a broken one, starts a new trace, and then tracestate is of
  * another trace and must go (W3C 3.3).
  */
-export function traceOf(headers: Headers, sampleRatio: number, random: number): TraceContext {
+export function traceOf(
+  headers: Headers,
+  sampleRatio: number,
+  random: number,
+): TraceContext {
   const text = getHeader(headers, 'traceparent')
   if (text !== undefined) {
     const context = isSingle(headers) ? parseTraceparent(text) : undefined
@@ -59,5 +64,9 @@ function isSingle(headers: Headers): boolean {
 
 /** Writes the context with `spanId` as the parent of what the endpoint does. */
 export function injectTrace(headers: Headers, trace: TraceContext, spanId: string): void {
-  setHeader(headers, 'traceparent', `00-${trace.traceId}-${spanId}-${trace.sampled ? '01' : '00'}`)
+  setHeader(
+    headers,
+    'traceparent',
+    `00-${trace.traceId}-${spanId}-${trace.sampled ? '01' : '00'}`,
+  )
 }

@@ -7,26 +7,62 @@ import { durationBucketsMs, type Histogram, Series, sizeBucketsBytes } from './s
 
 /** Counters and gauges without a label, read and written as plain fields. */
 export const counterDocs = {
-  noOriginConnections: ['pillion_no_origin_connections_total', 'connections closed because the kernel did not redirect them'],
-  unknownServiceConnections: ['pillion_unknown_service_connections_total', 'connections closed because their service never came'],
-  connectionLimit: ['pillion_connection_limit_total', 'connections closed because of --max-connections'],
+  noOriginConnections: [
+    'pillion_no_origin_connections_total',
+    'connections closed because the kernel did not redirect them',
+  ],
+  unknownServiceConnections: [
+    'pillion_unknown_service_connections_total',
+    'connections closed because their service never came',
+  ],
+  connectionLimit: [
+    'pillion_connection_limit_total',
+    'connections closed because of --max-connections',
+  ],
   heldLimit: ['pillion_held_limit_total', 'connections closed because of --max-held'],
-  protocolErrors: ['pillion_protocol_errors_total', 'messages that are not valid in the declared protocol, downstream'],
-  upstreamProtocolErrors: ['pillion_upstream_protocol_errors_total', 'answers that are not valid in the declared protocol'],
+  protocolErrors: [
+    'pillion_protocol_errors_total',
+    'messages that are not valid in the declared protocol, downstream',
+  ],
+  upstreamProtocolErrors: [
+    'pillion_upstream_protocol_errors_total',
+    'answers that are not valid in the declared protocol',
+  ],
   retries: ['pillion_retries_total', 'attempts after the first'],
-  budgetExhausted: ['pillion_retry_budget_exhausted_total', 'retries refused by the budget of a service'],
-  replayOverflow: ['pillion_replay_overflow_total', 'requests not retried because their body was longer than --replay-bytes'],
-  pendingOverflow: ['pillion_pending_overflow_total', 'requests refused because of --max-pending'],
-  connectFailures: ['pillion_upstream_connect_failures_total', 'upstream connections that could not be made'],
-  policyDenied: ['pillion_policy_denied_total', 'upstream connections that policy refused'],
-  configRefused: ['pillion_config_refused_total', 'configurations that could not be compiled'],
+  budgetExhausted: [
+    'pillion_retry_budget_exhausted_total',
+    'retries refused by the budget of a service',
+  ],
+  replayOverflow: [
+    'pillion_replay_overflow_total',
+    'requests not retried because their body was longer than --replay-bytes',
+  ],
+  pendingOverflow: [
+    'pillion_pending_overflow_total',
+    'requests refused because of --max-pending',
+  ],
+  connectFailures: [
+    'pillion_upstream_connect_failures_total',
+    'upstream connections that could not be made',
+  ],
+  policyDenied: [
+    'pillion_policy_denied_total',
+    'upstream connections that policy refused',
+  ],
+  configRefused: [
+    'pillion_config_refused_total',
+    'configurations that could not be compiled',
+  ],
   exceptions: ['pillion_exceptions_total', 'errors that no code expected'],
 } as const
 
 export const gaugeDocs = {
   activeRequests: ['pillion_active_requests', 'requests in flight'],
   activeConnections: ['pillion_active_connections', 'downstream connections'],
-  heldConnections: ['pillion_held_connections', 'connections that wait for their configuration'],
+  heldConnections: [
+    'pillion_held_connections',
+    'connections that wait for their configuration',
+  ],
   upstreamPools: ['pillion_upstream_pools', 'pools of upstream connections'],
 } as const
 
@@ -46,7 +82,22 @@ export type Observation = {
   readonly responseBytes: number
 }
 
-const flags = ['-', 'NR', 'NC', 'UH', 'UF', 'UC', 'UPE', 'UO', 'URX', 'UT', 'UAEX', 'DPE', 'DC', 'UR']
+const flags = [
+  '-',
+  'NR',
+  'NC',
+  'UH',
+  'UF',
+  'UC',
+  'UPE',
+  'UO',
+  'URX',
+  'UT',
+  'UAEX',
+  'DPE',
+  'DC',
+  'UR',
+]
 
 export class Metrics {
   readonly counters: Record<CounterName, number> = zeros(counterDocs)
@@ -56,19 +107,39 @@ export class Metrics {
   readonly registry: Registry = new Registry()
 
   constructor() {
-    this.#register('istio_requests_total', 'requests by source, destination and outcome', 'counter', (series) => [
-      { labels: series.labels, value: series.duration.count },
-    ])
-    this.#histogram('istio_request_duration_milliseconds', 'from the head of the request to the end of the response', durationBucketsMs, (s) => s.duration)
-    this.#histogram('istio_request_bytes', 'bytes of request bodies', sizeBucketsBytes, (s) => s.requestBytes)
-    this.#histogram('istio_response_bytes', 'bytes of response bodies', sizeBucketsBytes, (s) => s.responseBytes)
+    this.#register(
+      'istio_requests_total',
+      'requests by source, destination and outcome',
+      'counter',
+      (series) => [{ labels: series.labels, value: series.duration.count }],
+    )
+    this.#histogram(
+      'istio_request_duration_milliseconds',
+      'from the head of the request to the end of the response',
+      durationBucketsMs,
+      (s) => s.duration,
+    )
+    this.#histogram(
+      'istio_request_bytes',
+      'bytes of request bodies',
+      sizeBucketsBytes,
+      (s) => s.requestBytes,
+    )
+    this.#histogram(
+      'istio_response_bytes',
+      'bytes of response bodies',
+      sizeBucketsBytes,
+      (s) => s.responseBytes,
+    )
     for (const [key, [name, help]] of Object.entries(counterDocs)) {
       this.#plain(name, help, 'counter', () => this.counters[key as CounterName])
     }
     for (const [key, [name, help]] of Object.entries(gaugeDocs)) {
       this.#plain(name, help, 'gauge', () => this.gauges[key as GaugeName])
     }
-    this.#plain('pillion_memory_bytes', 'resident memory of the workers', 'gauge', () => process.memoryUsage.rss())
+    this.#plain('pillion_memory_bytes', 'resident memory of the workers', 'gauge', () =>
+      process.memoryUsage.rss(),
+    )
   }
 
   /** The one object for these labels. */
@@ -103,7 +174,8 @@ export class Metrics {
     const { destination, source } = seen
     let bySource = destination.series.get(source)
     if (bySource === undefined) destination.series.set(source, (bySource = new Map()))
-    const outcome = (seen.status * 32 + flags.indexOf(seen.flag) + 1) * 32 + (seen.grpcStatus ?? -1) + 1
+    const outcome =
+      (seen.status * 32 + flags.indexOf(seen.flag) + 1) * 32 + (seen.grpcStatus ?? -1) + 1
     let series = bySource.get(outcome)
     if (series === undefined) bySource.set(outcome, (series = new Series(labelsOf(seen))))
     series.duration.observe(seen.durationMs)
@@ -117,16 +189,33 @@ export class Metrics {
     }
   }
 
-  #plain(name: string, help: string, type: 'counter' | 'gauge', read: () => number): void {
+  #plain(
+    name: string,
+    help: string,
+    type: 'counter' | 'gauge',
+    read: () => number,
+  ): void {
     this.#add(name, help, type, () => [{ labels: {}, value: read() }])
   }
 
-  #register(name: string, help: string, type: string, values: (series: Series) => Sample[]): void {
+  #register(
+    name: string,
+    help: string,
+    type: string,
+    values: (series: Series) => Sample[],
+  ): void {
     this.#add(name, help, type, () => [...this.#series()].flatMap(values))
   }
 
-  #histogram(name: string, help: string, bounds: readonly number[], pick: (series: Series) => Histogram): void {
-    this.#register(name, help, 'histogram', (series) => histogramSamples(name, bounds, pick(series), series.labels))
+  #histogram(
+    name: string,
+    help: string,
+    bounds: readonly number[],
+    pick: (series: Series) => Histogram,
+  ): void {
+    this.#register(name, help, 'histogram', (series) =>
+      histogramSamples(name, bounds, pick(series), series.labels),
+    )
   }
 
   /** prom-client's interface of a metric is what its registry calls: name and get(). */
@@ -136,11 +225,17 @@ export class Metrics {
       help,
       get: () => ({ name, help, type, values: values(), aggregator: 'sum' }),
     }
-    this.registry.registerMetric(metric as unknown as Parameters<Registry['registerMetric']>[0])
+    this.registry.registerMetric(
+      metric as unknown as Parameters<Registry['registerMetric']>[0],
+    )
   }
 }
 
-type Sample = { labels: Readonly<Record<string, string | number>>; value: number; metricName?: string }
+type Sample = {
+  labels: Readonly<Record<string, string | number>>
+  value: number
+  metricName?: string
+}
 
 function histogramSamples(
   name: string,
@@ -151,17 +246,31 @@ function histogramSamples(
   let cumulative = 0
   const samples: Sample[] = bounds.map((bound, i) => {
     cumulative += histogram.counts[i] ?? 0
-    return { metricName: `${name}_bucket`, labels: { ...labels, le: bound }, value: cumulative }
+    return {
+      metricName: `${name}_bucket`,
+      labels: { ...labels, le: bound },
+      value: cumulative,
+    }
   })
   samples.push(
-    { metricName: `${name}_bucket`, labels: { ...labels, le: '+Inf' }, value: histogram.count },
+    {
+      metricName: `${name}_bucket`,
+      labels: { ...labels, le: '+Inf' },
+      value: histogram.count,
+    },
     { metricName: `${name}_sum`, labels, value: histogram.sum },
     { metricName: `${name}_count`, labels, value: histogram.count },
   )
   return samples
 }
 
-function labelsOf({ source, destination, status, flag, grpcStatus }: Observation): Record<string, string> {
+function labelsOf({
+  source,
+  destination,
+  status,
+  flag,
+  grpcStatus,
+}: Observation): Record<string, string> {
   return {
     reporter: 'source',
     source_workload: source.workload,

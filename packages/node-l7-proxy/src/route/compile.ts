@@ -107,7 +107,12 @@ function implicitRule(name: string, table: RouteTable, retry: RetryRule): Rule {
     query: [],
     filters: noFilters,
     backends: [
-      { servicePort: name, serviceId: table.serviceId, cumulativeWeight: 1, filters: noFilters },
+      {
+        servicePort: name,
+        serviceId: table.serviceId,
+        cumulativeWeight: 1,
+        filters: noFilters,
+      },
     ],
     totalWeight: 1,
     requestTimeoutMs: table.requestTimeoutMs,
@@ -125,7 +130,9 @@ function compileRule(rule: RouteRule, table: RouteTable, retry: RetryRule): Rule
     routeName: rule.routeName,
     path: compilePath(rule),
     method: rule.match?.method ?? '',
-    headers: (rule.match?.headers ?? []).map((match) => exact(rule, match, match.name.toLowerCase())),
+    headers: (rule.match?.headers ?? []).map((match) =>
+      exact(rule, match, match.name.toLowerCase()),
+    ),
     query: (rule.match?.query ?? []).map((match) => exact(rule, match, match.name)),
     filters: compileFilters(rule.filters),
     backends,

@@ -1,6 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // PURE: which rule a request falls under, and which backend takes it.
-import type { BackendRef, NamedValue, PathMatch, RouteRequest, Rule, Table } from './table.ts'
+import type {
+  BackendRef,
+  NamedValue,
+  PathMatch,
+  RouteRequest,
+  Rule,
+  Table,
+} from './table.ts'
 
 /** The first rule that matches, or undefined: 404 (GEP-1294). A consumer's rules replace the producer's. */
 export function matchRule(
@@ -33,7 +40,8 @@ function matches(rule: Rule, request: RouteRequest): boolean {
   return (
     (rule.path.kind === 'any' || matchesPath(rule.path, request.path)) &&
     (rule.method === '' || rule.method === request.method) &&
-    (rule.headers.length === 0 || rule.headers.every((want) => hasHeader(request, want))) &&
+    (rule.headers.length === 0 ||
+      rule.headers.every((want) => hasHeader(request, want))) &&
     (rule.query.length === 0 || matchesQuery(rule.query, request.path))
   )
 }
@@ -64,7 +72,8 @@ function matchesQuery(wanted: readonly NamedValue[], path: string): boolean {
   for (const pair of path.slice(question + 1).split('&')) {
     const equals = pair.indexOf('=')
     const name = decode(equals < 0 ? pair : pair.slice(0, equals))
-    if (!values.has(name)) values.set(name, equals < 0 ? '' : decode(pair.slice(equals + 1)))
+    if (!values.has(name))
+      values.set(name, equals < 0 ? '' : decode(pair.slice(equals + 1)))
   }
   return wanted.every(({ name, value }) => values.get(name) === value)
 }

@@ -22,7 +22,12 @@ export function connectUpstream(datapath: Datapath, target: Target): Socket {
   const adopt = { fd, readable: true, writable: true, manualStart: true }
   const socket = new Socket(adopt as SocketConstructorOpts)
   const timer = setTimeout(() => {
-    socket.destroy(new ConnectError('ETIMEDOUT', `no connection to ${target.host}:${target.port} in ${target.timeoutMs} ms`))
+    socket.destroy(
+      new ConnectError(
+        'ETIMEDOUT',
+        `no connection to ${target.host}:${target.port} in ${target.timeoutMs} ms`,
+      ),
+    )
   }, target.timeoutMs)
   const settle = (): void => {
     clearTimeout(timer)
@@ -37,6 +42,10 @@ function openDescriptor(datapath: Datapath, target: Target): number {
     return datapath.openSocket(target.family, target.identity)
   } catch (error) {
     // Not EPERM even when it is: that would read as a verdict on the client, and this is our own trouble.
-    throw new ConnectError('ESOCKET', `cannot open a socket: ${errnoOf(error) ?? String(error)}`, { cause: error })
+    throw new ConnectError(
+      'ESOCKET',
+      `cannot open a socket: ${errnoOf(error) ?? String(error)}`,
+      { cause: error },
+    )
   }
 }

@@ -14,7 +14,10 @@ export class ConnectError extends Error {
   }
 }
 
-const protocolCodes = new Set(['UND_ERR_HEADERS_OVERFLOW', 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH'])
+const protocolCodes = new Set([
+  'UND_ERR_HEADERS_OVERFLOW',
+  'UND_ERR_RES_CONTENT_LENGTH_MISMATCH',
+])
 
 /** What an error of an upstream connection means. EPERM of connect is the kernel's verdict on the true source (design 4.2). */
 export function classify(error: unknown, endpoint: string): UpstreamFailure {
@@ -24,6 +27,7 @@ export function classify(error: unknown, endpoint: string): UpstreamFailure {
   if ((error as { syscall?: unknown } | undefined)?.syscall === 'connect') {
     return { kind: code === 'EPERM' ? 'denied' : 'connect', detail, cause: error }
   }
-  if (code.startsWith('HPE_') || protocolCodes.has(code)) return { kind: 'protocol', detail, cause: error }
+  if (code.startsWith('HPE_') || protocolCodes.has(code))
+    return { kind: 'protocol', detail, cause: error }
   return { kind: 'reset', detail, cause: error }
 }

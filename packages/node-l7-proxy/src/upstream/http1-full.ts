@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // HTTP/1.1 through node:http, for what undici's client has no way to say: request trailers, Expect: 100-continue, Upgrade.
-import { Agent, type ClientRequest, type IncomingMessage, request as httpRequest } from 'node:http'
+import {
+  Agent,
+  type ClientRequest,
+  type IncomingMessage,
+  request as httpRequest,
+} from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { RequestBody } from '../body.ts'
 import { fromRaw, type Headers } from '../headers.ts'
@@ -23,7 +28,8 @@ export class FullClient {
       maxSockets: settings.connections,
       timeout: settings.idleMs,
     })
-    this.#agent.createConnection = () => connectUpstream(settings.datapath, settings.target)
+    this.#agent.createConnection = () =>
+      connectUpstream(settings.datapath, settings.target)
   }
 
   start(request: UpstreamRequest, events: UpstreamEvents, owner: Owner): UpstreamCall {
@@ -104,7 +110,8 @@ class FullCall implements UpstreamCall {
       this.#onResponse(request, response)
     })
     request.on('upgrade', (response, socket: Duplex, head) => {
-      if (this.#finish()) this.#events.onTunnel(fromRaw(response.rawHeaders), socket, head)
+      if (this.#finish())
+        this.#events.onTunnel(fromRaw(response.rawHeaders), socket, head)
       else socket.destroy()
     })
     request.on('error', (error) => {
@@ -153,7 +160,8 @@ class FullCall implements UpstreamCall {
     })
     stream.on('end', () => {
       const { trailers } = body
-      if (trailers !== undefined && body.length === undefined) request.addTrailers(pairs(trailers))
+      if (trailers !== undefined && body.length === undefined)
+        request.addTrailers(pairs(trailers))
       request.end()
     })
     stream.on('error', (error) => {
@@ -170,7 +178,10 @@ class FullCall implements UpstreamCall {
   #fail(error: unknown): void {
     if (!this.#finish()) return
     this.#request?.destroy()
-    const cause = error instanceof ConnectError || error instanceof Error ? error : new Error(String(error))
+    const cause =
+      error instanceof ConnectError || error instanceof Error
+        ? error
+        : new Error(String(error))
     this.#events.onFailure(classify(cause, this.#label))
   }
 
@@ -188,13 +199,15 @@ function fullHeaders(request: UpstreamRequest): Headers {
   if (request.body !== undefined && request.body.length === undefined) {
     headers.push('transfer-encoding', 'chunked')
   }
-  if (request.upgrade !== undefined) headers.push('connection', 'Upgrade', 'upgrade', request.upgrade)
+  if (request.upgrade !== undefined)
+    headers.push('connection', 'Upgrade', 'upgrade', request.upgrade)
   else headers.push('connection', 'keep-alive')
   return headers
 }
 
 function pairs(headers: Headers): [string, string][] {
   const list: [string, string][] = []
-  for (let i = 0; i < headers.length; i += 2) list.push([headers[i] ?? '', headers[i + 1] ?? ''])
+  for (let i = 0; i < headers.length; i += 2)
+    list.push([headers[i] ?? '', headers[i + 1] ?? ''])
   return list
 }

@@ -7,7 +7,12 @@ import { connectUpstream } from './connector.ts'
 import { classify } from './failure.ts'
 import { FullClient } from './http1-full.ts'
 import type { UpstreamSettings } from './pool.ts'
-import type { Upstream, UpstreamCall, UpstreamEvents, UpstreamRequest } from './upstream.ts'
+import type {
+  Upstream,
+  UpstreamCall,
+  UpstreamEvents,
+  UpstreamRequest,
+} from './upstream.ts'
 
 export class Http1Upstream implements Upstream {
   readonly #settings: UpstreamSettings
@@ -50,7 +55,9 @@ export class Http1Upstream implements Upstream {
     this.#full?.close()
   }
 
-  #connect(callback: (...args: [null, import('node:net').Socket] | [Error, null]) => void): void {
+  #connect(
+    callback: (...args: [null, import('node:net').Socket] | [Error, null]) => void,
+  ): void {
     let socket
     try {
       socket = connectUpstream(this.#settings.datapath, this.#settings.target)
@@ -120,7 +127,11 @@ class FastCall implements UpstreamCall, Dispatcher.DispatchHandler {
     if (this.#over) controller.abort(new Error('cancelled')) // while it waited for a connection
   }
 
-  onResponseStart(_: Dispatcher.DispatchController, status: number, headers: Record<string, string | string[] | undefined>): void {
+  onResponseStart(
+    _: Dispatcher.DispatchController,
+    status: number,
+    headers: Record<string, string | string[] | undefined>,
+  ): void {
     if (this.#over) return
     if (status < 200) this.#events.onInformational(status, fromObject(headers))
     else this.#events.onHead(status, fromObject(headers), false)
@@ -130,7 +141,10 @@ class FastCall implements UpstreamCall, Dispatcher.DispatchHandler {
     if (!this.#over) this.#events.onData(chunk)
   }
 
-  onResponseEnd(_: Dispatcher.DispatchController, trailers: Record<string, string | string[] | undefined>): void {
+  onResponseEnd(
+    _: Dispatcher.DispatchController,
+    trailers: Record<string, string | string[] | undefined>,
+  ): void {
     if (!this.#finish()) return
     const list = fromObject(trailers)
     this.#events.onEnd(list.length === 0 ? undefined : list)

@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // One HTTP/2 connection to an endpoint, as a state machine.
-import { type ClientHttp2Session, type ClientHttp2Stream, connect, constants } from 'node:http2'
+import {
+  type ClientHttp2Session,
+  type ClientHttp2Stream,
+  connect,
+  constants,
+} from 'node:http2'
 import { connectUpstream } from './connector.ts'
 import { classify } from './failure.ts'
 import type { UpstreamSettings } from './pool.ts'
@@ -95,7 +100,13 @@ export class Http2Session {
   /** A new stream, or undefined when the session has just become unusable. */
   open(headers: readonly string[], endStream: boolean): ClientHttp2Stream | undefined {
     const session = this.#session
-    if (session === undefined || this.#state.kind !== 'ready' || session.closed || session.destroyed) return undefined
+    if (
+      session === undefined ||
+      this.#state.kind !== 'ready' ||
+      session.closed ||
+      session.destroyed
+    )
+      return undefined
     const stream = session.request(headers, { endStream, waitForTrailers: !endStream })
     this.#streams++
     stream.once('close', () => {

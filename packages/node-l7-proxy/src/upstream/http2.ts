@@ -7,7 +7,13 @@ import { toTrailers } from '../grpc/trailers.ts'
 import { classify } from './failure.ts'
 import { Http2Session, type Waiting } from './http2-session.ts'
 import type { UpstreamSettings } from './pool.ts'
-import type { Upstream, UpstreamCall, UpstreamEvents, UpstreamFailure, UpstreamRequest } from './upstream.ts'
+import type {
+  Upstream,
+  UpstreamCall,
+  UpstreamEvents,
+  UpstreamFailure,
+  UpstreamRequest,
+} from './upstream.ts'
 
 /** One connection carries a hundred streams; more of them only when the peer's limit is reached. */
 const sessionsMax = 8
@@ -35,9 +41,14 @@ export class Http2Upstream implements Upstream {
   #pick(): Http2Session {
     let best: Http2Session | undefined
     for (const session of this.#sessions) {
-      if (session.usable && (best === undefined || session.load < best.load)) best = session
+      if (session.usable && (best === undefined || session.load < best.load))
+        best = session
     }
-    if (best !== undefined && (best.load < best.limit || this.#sessions.length >= sessionsMax)) return best
+    if (
+      best !== undefined &&
+      (best.load < best.limit || this.#sessions.length >= sessionsMax)
+    )
+      return best
     const session = new Http2Session(this.#settings, (closed) => {
       this.#sessions = this.#sessions.filter((each) => each !== closed)
     })
@@ -92,11 +103,18 @@ class Http2Call implements UpstreamCall, Waiting {
     try {
       stream = session.open(requestHead(this.#request), body === undefined)
     } catch (error) {
-      this.onFailure({ kind: 'protocol', detail: `${this.#label}: ${String(error)}`, cause: error })
+      this.onFailure({
+        kind: 'protocol',
+        detail: `${this.#label}: ${String(error)}`,
+        cause: error,
+      })
       return
     }
     if (stream === undefined) {
-      this.onFailure({ kind: 'refused', detail: `${this.#label}: the connection is closing` })
+      this.onFailure({
+        kind: 'refused',
+        detail: `${this.#label}: the connection is closing`,
+      })
       return
     }
     this.#stream = stream
@@ -168,12 +186,22 @@ class Http2Call implements UpstreamCall, Waiting {
     if (this.#over) return
     const { rstCode } = stream
     if (rstCode === constants.NGHTTP2_REFUSED_STREAM && !this.#headSeen) {
-      this.onFailure({ kind: 'refused', detail: `${this.#label}: REFUSED_STREAM`, cause: error })
+      this.onFailure({
+        kind: 'refused',
+        detail: `${this.#label}: REFUSED_STREAM`,
+        cause: error,
+      })
       return
     }
-    const reason = this.#endSeen ? 'ended without a head' : `reset with code ${rstCode ?? 'none'}`
+    const reason = this.#endSeen
+      ? 'ended without a head'
+      : `reset with code ${rstCode ?? 'none'}`
     const failure = classify(error ?? new Error(reason), this.#label)
-    this.onFailure(rstCode === constants.NGHTTP2_PROTOCOL_ERROR ? { ...failure, kind: 'protocol' } : failure)
+    this.onFailure(
+      rstCode === constants.NGHTTP2_PROTOCOL_ERROR
+        ? { ...failure, kind: 'protocol' }
+        : failure,
+    )
   }
 
   /** Deferred, because a cancel often comes from inside one of the session's own callbacks (reliability.md 0.1). */
@@ -195,7 +223,16 @@ class Http2Call implements UpstreamCall, Waiting {
 }
 
 function requestHead(request: UpstreamRequest): string[] {
-  const head = [':method', request.method, ':path', request.path, ':scheme', 'http', ':authority', request.authority]
+  const head = [
+    ':method',
+    request.method,
+    ':path',
+    request.path,
+    ':scheme',
+    'http',
+    ':authority',
+    request.authority,
+  ]
   for (const each of request.headers) head.push(each)
   // gRPC servers insist on it, and it is the one TE value that HTTP/2 knows (RFC 9113 8.2.2).
   head.push('te', 'trailers')

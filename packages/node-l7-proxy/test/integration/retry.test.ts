@@ -19,15 +19,21 @@ const backend = await httpBackend((request, response) => {
   tries.set(key, count)
   const good = count > Number(url.searchParams.get('fail') ?? 0)
   let body = ''
-  request.setEncoding('utf8').on('data', (text: string) => (body += text.length > 100 ? `<${text.length}>` : text))
+  request
+    .setEncoding('utf8')
+    .on('data', (text: string) => (body += text.length > 100 ? `<${text.length}>` : text))
   request.on('end', () => {
     if (!good && url.searchParams.has('reset')) {
       request.socket.resetAndDestroy()
       return
     }
-    const delayMs = good ? Number(url.searchParams.get('delay') ?? 0) : Number(url.searchParams.get('failDelay') ?? 0)
+    const delayMs = good
+      ? Number(url.searchParams.get('delay') ?? 0)
+      : Number(url.searchParams.get('failDelay') ?? 0)
     setTimeout(() => {
-      response.writeHead(good ? 200 : Number(url.searchParams.get('status') ?? 200)).end(`${count} ${body}`)
+      response
+        .writeHead(good ? 200 : Number(url.searchParams.get('status') ?? 200))
+        .end(`${count} ${body}`)
     }, delayMs)
   })
 })
@@ -46,13 +52,30 @@ const proxy = await startProxy([
     hasRoutes: true,
     rules: [
       rule('/slow', { web: 1 }, { requestTimeoutMs: 150 }),
-      rule('/backend', { web: 1 }, { backendTimeoutMs: 100, retry: retry(2, { codes: [504] }) }),
-      rule('/both', { web: 1 }, { requestTimeoutMs: 250, backendTimeoutMs: 100, retry: retry(9, { codes: [504] }) }),
+      rule(
+        '/backend',
+        { web: 1 },
+        { backendTimeoutMs: 100, retry: retry(2, { codes: [504] }) },
+      ),
+      rule(
+        '/both',
+        { web: 1 },
+        {
+          requestTimeoutMs: 250,
+          backendTimeoutMs: 100,
+          retry: retry(9, { codes: [504] }),
+        },
+      ),
       rule('/pertry', { web: 1 }, { retry: retry(2, { codes, perTryTimeoutMs: 100 }) }),
       rule('/none', { web: 1 }, { retry: retry(0, { codes }) }),
       rule('/', { web: 1 }, { retry: retry(3, { codes }) }),
     ],
-    retryBudget: { percent: 20, intervalMs: 10_000, minRetries: 1000, minIntervalMs: 1000 },
+    retryBudget: {
+      percent: 20,
+      intervalMs: 10_000,
+      minRetries: 1000,
+      minIntervalMs: 1000,
+    },
   }),
   service(3, 'tight', L7Protocol.HTTP),
   table(3, 'tight', {
@@ -80,25 +103,42 @@ let keys = 0
 const fresh = (): string => `key=${++keys}`
 const count = (key: string): number => tries.get(key.slice(4)) ?? 0
 
-t.test('listed codes are retried, up to attempts, then the original code comes through', async (t) => {
-  for (const status of codes) {
-    const reply = await ask(proxy.port, 2, `/?${fresh()}&fail=3&status=${status}`)
-    t.equal(`${reply.status} ${reply.body}`, '200 4 ')
-    t.equal((await ask(proxy.port, 2, `/?${fresh()}&fail=4&status=${status}`)).status, status)
-  }
-  const key = fresh()
-  t.equal((await ask(proxy.port, 2, `/?${key}&fail=9&status=502`)).status, 502)
-  t.equal(count(key), 1, 'not listed')
-  const none = fresh()
-  t.equal((await ask(proxy.port, 2, `/none?${none}&fail=9&status=503`)).status, 503)
-  t.equal(count(none), 1, 'attempts: 0')
-})
+t.test(
+  'listed codes are retried, up to attempts, then the original code comes through',
+  async (t) => {
+    for (const status of codes) {
+      const reply = await ask(proxy.port, 2, `/?${fresh()}&fail=3&status=${status}`)
+      t.equal(`${reply.status} ${reply.body}`, '200 4 ')
+      t.equal(
+        (await ask(proxy.port, 2, `/?${fresh()}&fail=4&status=${status}`)).status,
+        status,
+      )
+    }
+    const key = fresh()
+    t.equal((await ask(proxy.port, 2, `/?${key}&fail=9&status=502`)).status, 502)
+    t.equal(count(key), 1, 'not listed')
+    const none = fresh()
+    t.equal((await ask(proxy.port, 2, `/none?${none}&fail=9&status=503`)).status, 503)
+    t.equal(count(none), 1, 'attempts: 0')
+  },
+)
 
 t.test('bodies are sent again up to the limit, longer ones once', async (t) => {
-  const reply = await ask(proxy.port, 2, `/?${fresh()}&fail=1&status=503`, { method: 'POST', body: 'again' })
+  const reply = await ask(proxy.port, 2, `/?${fresh()}&fail=1&status=503`, {
+    method: 'POST',
+    body: 'again',
+  })
   t.equal(reply.body, '2 again')
   const key = fresh()
-  t.equal((await ask(proxy.port, 2, `/?${key}&fail=1&status=503`, { method: 'POST', body: 'x'.repeat(70_000) })).status, 503)
+  t.equal(
+    (
+      await ask(proxy.port, 2, `/?${key}&fail=1&status=503`, {
+        method: 'POST',
+        body: 'x'.repeat(70_000),
+      })
+    ).status,
+    503,
+  )
   t.equal(count(key), 1)
   t.equal(await proxy.metric('pillion_replay_overflow_total'), 1)
 })
@@ -106,19 +146,29 @@ t.test('bodies are sent again up to the limit, longer ones once', async (t) => {
 t.test('a reset after the request was sent: idempotent methods only', async (t) => {
   t.equal((await ask(proxy.port, 2, `/?${fresh()}&fail=2&reset`)).status, 200)
   const key = fresh()
-  const reply = await ask(proxy.port, 2, `/?${key}&fail=1&reset`, { method: 'POST', body: 'x' })
+  const reply = await ask(proxy.port, 2, `/?${key}&fail=1&reset`, {
+    method: 'POST',
+    body: 'x',
+  })
   t.equal(reply.status, 503)
   t.match(reply.body, /^UPSTREAM_RESET/)
   t.equal(count(key), 1)
 })
 
-t.test('an endpoint without a listener is tried elsewhere, also by default and for POST', async (t) => {
-  for (let i = 0; i < 20; i++) t.equal((await ask(proxy.port, 4, `/?${fresh()}`, { method: 'POST', body: 'x' })).status, 200)
-  const reply = await ask(proxy.port, 5, '/')
-  t.equal(reply.status, 503)
-  t.match(reply.body, /^CONNECT_FAILED.*ECONNREFUSED/)
-  t.ok(await proxy.metric('istio_requests_total', 'response_flags="UF"'))
-})
+t.test(
+  'an endpoint without a listener is tried elsewhere, also by default and for POST',
+  async (t) => {
+    for (let i = 0; i < 20; i++)
+      t.equal(
+        (await ask(proxy.port, 4, `/?${fresh()}`, { method: 'POST', body: 'x' })).status,
+        200,
+      )
+    const reply = await ask(proxy.port, 5, '/')
+    t.equal(reply.status, 503)
+    t.match(reply.body, /^CONNECT_FAILED.*ECONNREFUSED/)
+    t.ok(await proxy.metric('istio_requests_total', 'response_flags="UF"'))
+  },
+)
 
 t.test('a kept-alive connection that died while idle costs a GET nothing', async (t) => {
   let opened = 0
@@ -133,7 +183,10 @@ t.test('a kept-alive connection that died while idle costs a GET nothing', async
   })
   const target = await listen(impatient)
   t.teardown(async () => target.close())
-  await proxy.operator.send([service(20, 'impatient', L7Protocol.HTTP), endpoint(20, 'impatient', target.port)])
+  await proxy.operator.send([
+    service(20, 'impatient', L7Protocol.HTTP),
+    endpoint(20, 'impatient', target.port),
+  ])
   for (let i = 0; i < 4; i++) t.equal((await ask(proxy.port, 20, '/')).status, 200)
   t.equal(opened, 4)
 })
@@ -146,24 +199,44 @@ t.test('over budget is 503, whatever the endpoint said', async (t) => {
   t.ok((await proxy.metric('istio_requests_total', 'response_flags="URX"')) >= 1)
 })
 
-t.test('timeouts: request bounds all tries, backendRequest one, per-try until the head', async (t) => {
-  const start = performance.now()
-  const slow = await ask(proxy.port, 2, `/slow?${fresh()}&delay=5000`)
-  t.equal(slow.status, 504)
-  t.match(slow.body, /^REQUEST_TIMEOUT/)
-  t.ok(performance.now() - start < 1000)
-  t.equal((await ask(proxy.port, 2, `/backend?${fresh()}&fail=2&failDelay=300`)).status, 200)
-  t.equal((await ask(proxy.port, 2, `/backend?${fresh()}&fail=3&failDelay=300`)).status, 504)
-  t.equal((await ask(proxy.port, 2, `/pertry?${fresh()}&fail=2&failDelay=300`)).status, 200)
-  t.match((await ask(proxy.port, 2, `/both?${fresh()}&fail=9&failDelay=300`)).body, /^REQUEST_TIMEOUT/)
-})
+t.test(
+  'timeouts: request bounds all tries, backendRequest one, per-try until the head',
+  async (t) => {
+    const start = performance.now()
+    const slow = await ask(proxy.port, 2, `/slow?${fresh()}&delay=5000`)
+    t.equal(slow.status, 504)
+    t.match(slow.body, /^REQUEST_TIMEOUT/)
+    t.ok(performance.now() - start < 1000)
+    t.equal(
+      (await ask(proxy.port, 2, `/backend?${fresh()}&fail=2&failDelay=300`)).status,
+      200,
+    )
+    t.equal(
+      (await ask(proxy.port, 2, `/backend?${fresh()}&fail=3&failDelay=300`)).status,
+      504,
+    )
+    t.equal(
+      (await ask(proxy.port, 2, `/pertry?${fresh()}&fail=2&failDelay=300`)).status,
+      200,
+    )
+    t.match(
+      (await ask(proxy.port, 2, `/both?${fresh()}&fail=9&failDelay=300`)).body,
+      /^REQUEST_TIMEOUT/,
+    )
+  },
+)
 
 t.test('weights 7 to 3, within five points of a hundred', async (t) => {
   const agent = new http.Agent({ keepAlive: true, maxSockets: 4 })
   t.teardown(() => {
     agent.destroy()
   })
-  const bodies = await Promise.all(Array.from({ length: 1000 }, async () => (await ask(proxy.port, 6, '/', { agent })).body))
+  const bodies = await Promise.all(
+    Array.from(
+      { length: 1000 },
+      async () => (await ask(proxy.port, 6, '/', { agent })).body,
+    ),
+  )
   const share = bodies.filter((body) => body === 'one').length / bodies.length
   t.ok(Math.abs(share - 0.7) < 0.05, `${share}`)
 })
@@ -174,7 +247,11 @@ t.test('least request: an endpoint that holds its requests gets few more', async
     held.push(response)
   })
   t.teardown(async () => stuck.close())
-  await proxy.operator.send([service(21, 'mixed', L7Protocol.HTTP), endpoint(21, 'mixed', stuck.port), endpoint(21, 'mixed', one.port)])
+  await proxy.operator.send([
+    service(21, 'mixed', L7Protocol.HTTP),
+    endpoint(21, 'mixed', stuck.port),
+    endpoint(21, 'mixed', one.port),
+  ])
   let answered = 0
   const all = Array.from({ length: 40 }, async () =>
     ask(proxy.port, 21, '/')
@@ -199,12 +276,21 @@ t.test('a client that goes away ends the try', async (t) => {
   })
   const target = await listen(waiting)
   t.teardown(async () => target.close())
-  await proxy.operator.send([service(22, 'waiting', L7Protocol.HTTP), endpoint(22, 'waiting', target.port)])
+  await proxy.operator.send([
+    service(22, 'waiting', L7Protocol.HTTP),
+    endpoint(22, 'waiting', target.port),
+  ])
   const socket = net.connect(proxy.port, '127.0.0.22')
   socket.write('GET / HTTP/1.1\r\nhost: x\r\n\r\n')
   await once(waiting, 'request')
   socket.destroy()
   await promise
-  await until(async () => (await proxy.metric('istio_requests_total', 'response_flags="DC"')) === 1, 'the DC flag')
-  await until(async () => (await proxy.metric('pillion_active_requests')) === 0, 'no request left')
+  await until(
+    async () => (await proxy.metric('istio_requests_total', 'response_flags="DC"')) === 1,
+    'the DC flag',
+  )
+  await until(
+    async () => (await proxy.metric('pillion_active_requests')) === 0,
+    'no request left',
+  )
 })

@@ -4,4 +4,8 @@ import { parseOptions } from '../../src/options.ts'
 import { runParent } from '../../src/parent.ts'
 
 const argv = process.argv.slice(2)
-process.exitCode = await runParent(parseOptions(argv, process.env), new URL('worker-main.ts', import.meta.url), argv)
+process.exitCode = await runParent(
+  parseOptions(argv, process.env),
+  new URL('worker-main.ts', import.meta.url),
+  argv,
+)

@@ -14,11 +14,17 @@ import { until } from './wait.ts'
 export type TestOperator = {
   readonly address: string
   /** Sends a change and waits for its acknowledgement. */
-  send(upserts: readonly Resource[], removals?: readonly { kind: Kind; name: string }[]): Promise<Ack>
+  send(
+    upserts: readonly Resource[],
+    removals?: readonly { kind: Kind; name: string }[],
+  ): Promise<Ack>
   stop(): Promise<void>
 }
 
-export async function startOperator(path: string, initial: readonly Resource[]): Promise<TestOperator> {
+export async function startOperator(
+  path: string,
+  initial: readonly Resource[],
+): Promise<TestOperator> {
   const server = new Server()
   const acks: Ack[] = []
   let version = 1
@@ -33,7 +39,9 @@ export async function startOperator(path: string, initial: readonly Resource[]):
       call.on('end', () => {
         call.end()
       })
-      call.write(Delta.fromPartial({ version, epoch: 'test', full: true, upserts: [...initial] }))
+      call.write(
+        Delta.fromPartial({ version, epoch: 'test', full: true, upserts: [...initial] }),
+      )
     },
   })
   const { promise, resolve, reject } = Promise.withResolvers<undefined>()
@@ -47,10 +55,21 @@ export async function startOperator(path: string, initial: readonly Resource[]):
     send: async (upserts, removals = []) => {
       const wanted = ++version
       stream?.write(
-        Delta.fromPartial({ version: wanted, epoch: 'test', upserts: [...upserts], removals: [...removals] }),
+        Delta.fromPartial({
+          version: wanted,
+          epoch: 'test',
+          upserts: [...upserts],
+          removals: [...removals],
+        }),
       )
-      await until(() => acks.some((ack) => ack.version === wanted), `acknowledgement of ${wanted}`)
-      return acks.find((ack) => ack.version === wanted) ?? acks[0] ?? { version: 0, error: 'none', resources: [] }
+      await until(
+        () => acks.some((ack) => ack.version === wanted),
+        `acknowledgement of ${wanted}`,
+      )
+      return (
+        acks.find((ack) => ack.version === wanted) ??
+        acks[0] ?? { version: 0, error: 'none', resources: [] }
+      )
     },
     stop: async () => {
       server.forceShutdown()

@@ -24,7 +24,10 @@ export type TestProxy = {
   stop(): Promise<void>
 }
 
-export async function startProxy(resources: readonly Resource[], args: readonly string[] = []): Promise<TestProxy> {
+export async function startProxy(
+  resources: readonly Resource[],
+  args: readonly string[] = [],
+): Promise<TestProxy> {
   const directory = mkdtempSync(join(tmpdir(), 'pillion-proxy-'))
   const operator = await startOperator(join(directory, 'operator.sock'), resources)
   const port = await freePort()
@@ -34,13 +37,27 @@ export async function startProxy(resources: readonly Resource[], args: readonly 
     process.execPath,
     [
       fileURLToPath(new URL('main.ts', import.meta.url)),
-      ...['--node', 'node-1', '--operator', operator.address, '--listen', '0.0.0.0', '--port', String(port)],
+      ...[
+        '--node',
+        'node-1',
+        '--operator',
+        operator.address,
+        '--listen',
+        '0.0.0.0',
+        '--port',
+        String(port),
+      ],
       ...['--admin-socket', adminSocket, '--log-level', 'warn', ...args],
     ],
     { stdio: ['ignore', 'pipe', 'inherit'] },
   )
-  child.stdout.setEncoding('utf8').on('data', (text: string) => log.push(...text.split('\n').filter((line) => line !== '')))
-  const admin = async (path: string): Promise<{ status: number; body: string }> => askUnix(adminSocket, path)
+  child.stdout
+    .setEncoding('utf8')
+    .on('data', (text: string) =>
+      log.push(...text.split('\n').filter((line) => line !== '')),
+    )
+  const admin = async (path: string): Promise<{ status: number; body: string }> =>
+    askUnix(adminSocket, path)
   const proxy: TestProxy = {
     port,
     process: child,
@@ -58,17 +75,24 @@ export async function startProxy(resources: readonly Resource[], args: readonly 
       rmSync(directory, { recursive: true, force: true })
     },
   }
-  await until(async () => (await admin('/readyz').catch(() => undefined))?.status === 200, 'readyz').catch(
-    async (error: unknown) => {
-      await proxy.stop()
-      throw new Error(`${String(error)}\n${log.join('\n')}`)
-    },
-  )
+  await until(
+    async () => (await admin('/readyz').catch(() => undefined))?.status === 200,
+    'readyz',
+  ).catch(async (error: unknown) => {
+    await proxy.stop()
+    throw new Error(`${String(error)}\n${log.join('\n')}`)
+  })
   return proxy
 }
 
-async function askUnix(socketPath: string, path: string): Promise<{ status: number; body: string }> {
-  const { promise, resolve, reject } = Promise.withResolvers<{ status: number; body: string }>()
+async function askUnix(
+  socketPath: string,
+  path: string,
+): Promise<{ status: number; body: string }> {
+  const { promise, resolve, reject } = Promise.withResolvers<{
+    status: number
+    body: string
+  }>()
   request({ socketPath, path, agent: false }, (response) => {
     let body = ''
     response.setEncoding('utf8').on('data', (text: string) => (body += text))
@@ -84,7 +108,11 @@ async function askUnix(socketPath: string, path: string): Promise<{ status: numb
 function sum(text: string, name: string, parts: readonly string[]): number {
   return text
     .split('\n')
-    .filter((line) => (line.startsWith(`${name}{`) || line.startsWith(`${name} `)) && parts.every((part) => line.includes(part)))
+    .filter(
+      (line) =>
+        (line.startsWith(`${name}{`) || line.startsWith(`${name} `)) &&
+        parts.every((part) => line.includes(part)),
+    )
     .reduce((total, line) => total + Number(line.slice(line.lastIndexOf(' ') + 1)), 0)
 }
 

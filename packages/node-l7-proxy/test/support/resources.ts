@@ -14,12 +14,20 @@ import {
 export function service(id: number, name: string, l7Protocol: L7Protocol): Resource {
   return Resource.fromPartial({
     name: `shop/${name}:80/TCP`,
-    body: { $case: 'servicePort', value: { id, namespace: 'shop', service: name, port: 80, protocol: 6, l7Protocol } },
+    body: {
+      $case: 'servicePort',
+      value: { id, namespace: 'shop', service: name, port: 80, protocol: 6, l7Protocol },
+    },
   })
 }
 
 /** An endpoint of it on 127.0.0.1. */
-export function endpoint(id: number, name: string, port: number, more: { ready?: boolean; workload?: string } = {}): Resource {
+export function endpoint(
+  id: number,
+  name: string,
+  port: number,
+  more: { ready?: boolean; workload?: string } = {},
+): Resource {
   return Resource.fromPartial({
     name: `shop/${name}:80/TCP|127.0.0.1:${port}`,
     body: {
@@ -43,7 +51,10 @@ export function endpoint(id: number, name: string, port: number, more: { ready?:
 export function table(id: number, name: string, value: Partial<RouteTable>): Resource {
   return {
     name: `shop/${name}:80/TCP`,
-    body: { $case: 'routeTable', value: { ...RouteTable.fromPartial({ serviceId: id }), ...value } },
+    body: {
+      $case: 'routeTable',
+      value: { ...RouteTable.fromPartial({ serviceId: id }), ...value },
+    },
   }
 }
 

@@ -3,4 +3,7 @@ import { parseOptions } from '../../src/options.ts'
 import { Worker } from '../../src/worker.ts'
 import { LoopbackDatapath } from './datapath.ts'
 
-await new Worker(parseOptions(process.argv.slice(2), process.env), new LoopbackDatapath()).run()
+await new Worker(
+  parseOptions(process.argv.slice(2), process.env),
+  new LoopbackDatapath(),
+).run()
