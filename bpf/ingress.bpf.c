@@ -163,14 +163,18 @@ static __always_inline struct udp_peer *udp_peer(struct __sk_buff *skb, struct p
 	return bpf_map_lookup_elem(&pl_udp_peers, key);
 }
 
-/* Remember who was let in, so that this socket may answer although its egress is isolated. */
-static __always_inline void expect_udp_reply(struct __sk_buff *skb, struct packet *packet, __u32 identity)
+/*
+ * Remember who was let in, so that this socket may answer: the answer would meet our egress policy and the asker's
+ * ingress policy. Where neither exists, nothing needs to be remembered.
+ */
+static __always_inline void expect_udp_reply(struct __sk_buff *skb, struct packet *packet, __u32 self, __u32 asker)
 {
-	struct subject_key subject = { .identity = identity, .direction = DIRECTION_EGRESS };
+	struct subject_key egress = { .identity = self, .direction = DIRECTION_EGRESS };
+	struct subject_key ingress = { .identity = asker, .direction = DIRECTION_INGRESS };
 	struct udp_key key = {};
 	struct udp_peer *known, peer = {};
 
-	if (!bpf_map_lookup_elem(&pl_subjects, &subject))
+	if (!bpf_map_lookup_elem(&pl_subjects, &egress) && !bpf_map_lookup_elem(&pl_subjects, &ingress))
 		return;
 	known = udp_peer(skb, packet, &key);
 	if (known) {
@@ -224,7 +228,7 @@ int pl_ingress(struct __sk_buff *skb)
 	judge_both(src.identity, who.identity, packet.protocol, packet.dst_port, &verdict);
 	if (verdict.allowed) {
 		if (packet.protocol == IPPROTO_UDP)
-			expect_udp_reply(skb, &packet, who.identity);
+			expect_udp_reply(skb, &packet, who.identity, src.identity);
 		return ALLOW;
 	}
 	if (packet.protocol == IPPROTO_UDP && answers_us(skb, &packet))

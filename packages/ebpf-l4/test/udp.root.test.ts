@@ -101,6 +101,15 @@ t.test('answers pass although both ends are isolated the other way', async (t) =
   host.apply()
 })
 
+t.test("the asker's ingress policy does not stop the answer", async (t) => {
+  host.policy({ subject: client, direction: Direction.DIRECTION_INGRESS, isolated: true })
+  host.apply()
+  t.equal(await answer('10.96.0.10'), 'hello 10.96.0.10:53')
+  t.equal(await answer('10.96.0.10', true), '10.96.0.10:53 10.96.0.10:53')
+  host.clearPolicy()
+  host.apply()
+})
+
 t.test('a datagram that nobody asked for is judged at the destination', async (t) => {
   // From a process that the connect hooks do not cover: it runs outside of the node's cgroup.
   host.policy({
