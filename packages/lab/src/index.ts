@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 export { exitCodes, LabError, messageOf, type LabErrorCode } from './errors.ts'
-export { acknowledgements, type Acks } from './mesh/acks.ts'
+export { acknowledgements, type OperatorStatus } from './mesh/acks.ts'
 export { nodePaths, paths, runDir } from './paths.ts'
 export { parseOptions, optionTable } from './options.ts'
 export { launchArgv, type Launch } from './process/launch.ts'

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // pillion status: is the mesh there, is the configuration in force, who rides where.
-import { acknowledgements, type KubeObject } from '@pillion/lab'
+import { acknowledgements, type KubeObject, type OperatorStatus } from '@pillion/lab'
 import type { Command } from 'commander'
 import { agent, lab, meshStatus, operator, readiness } from '../client.ts'
 import { mark, print, printJson, table } from '../output.ts'
@@ -33,25 +33,25 @@ export function statusCommand(program: Command): void {
 async function show({ output }: { output: 'table' | 'json' }): Promise<void> {
   const { nodes: known } = await meshStatus()
   const names = known.map(({ name }) => name)
-  const status = await operator<unknown>('/debug/status')
+  const status = await operator<OperatorStatus>('/debug/status')
   const acks = acknowledgements(status, names)
   const nodes = await Promise.all(
     names.map(async (node): Promise<NodeRow> => {
-      const ack = acks.nodes.find((candidate) => candidate.node === node)
+      const ack = acks.find((candidate) => candidate.node === node)
       const error = ack?.problems[0]
       return {
         node,
         agent: await readiness(node, 'agent'),
         proxy: await readiness(node, 'proxy'),
-        agentVersion: ack?.agentVersion ?? '-',
-        proxyVersion: ack?.proxyVersion ?? '-',
+        agentVersion: String(ack?.agentVersion ?? '-'),
+        proxyVersion: String(ack?.proxyVersion ?? '-'),
         upToDate: ack !== undefined && error === undefined,
         ...(error === undefined ? {} : { error }),
       }
     }),
   )
   const services = await serviceRows(names[0] ?? '')
-  const version = acks.version
+  const { version } = status
   const good = nodes.every(
     (row) => row.upToDate && row.agent === 'ready' && row.proxy === 'ready',
   )
@@ -90,18 +90,21 @@ async function show({ output }: { output: 'table' | 'json' }): Promise<void> {
   )
 }
 
-/** What an agent's GET /debug/config says of services; names and enums as in the contract. */
-interface ServicePortConfig {
-  readonly l7Protocol?: number | string
-  readonly failureMode?: number | string
+/** What an agent's GET /debug/config says of services; enums are the contract's numbers. */
+interface AgentConfig {
+  readonly resources: {
+    readonly servicePort: Readonly<
+      Record<string, { readonly l7Protocol: number; readonly failureMode: number }>
+    >
+  }
 }
 
-const l7Names: Readonly<Record<string, string>> = { 1: 'http', 2: 'http2', 3: 'grpc' }
-const failureNames: Readonly<Record<string, string>> = { 1: 'Bypass', 2: 'Reject' }
+const l7Names: Readonly<Record<number, string>> = { 1: 'http', 2: 'http2', 3: 'grpc' }
+const failureNames: Readonly<Record<number, string>> = { 1: 'Bypass', 2: 'Reject' }
 
 async function serviceRows(node: string): Promise<ServiceRow[]> {
-  const config = await agent<Record<string, unknown>>(node, '/debug/config')
-  const ports = (config['servicePort'] ?? {}) as Record<string, ServicePortConfig>
+  const { resources } = await agent<AgentConfig>(node, '/debug/config')
+  const ports = resources.servicePort
   const services = await lab<KubeObject[]>('GET', '/objects?kind=Service')
   const known = new Set(
     services.map(({ metadata }) => `${metadata.namespace ?? ''}/${metadata.name}`),
@@ -109,13 +112,13 @@ async function serviceRows(node: string): Promise<ServiceRow[]> {
   return Object.entries(ports)
     .filter(([name]) => known.has(name.replace(/:\d+\/.*$/, '')))
     .map(([service, port]): ServiceRow => {
-      const protocol = l7Names[String(port.l7Protocol ?? 0)]
+      const protocol = l7Names[port.l7Protocol]
       return {
         service,
         carriedBy: protocol === undefined ? 'kernel' : 'proxy',
         protocol: protocol ?? '-',
         failureMode:
-          protocol === undefined ? '-' : (failureNames[String(port.failureMode)] ?? '-'),
+          protocol === undefined ? '-' : (failureNames[port.failureMode] ?? '-'),
       }
     })
     .toSorted((a, b) => a.service.localeCompare(b.service))

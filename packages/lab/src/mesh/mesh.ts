@@ -26,7 +26,7 @@ import {
   proxyLaunch,
   proxyUser,
 } from './launch.ts'
-import { unacknowledged } from './acks.ts'
+import { unacknowledged, type OperatorStatus } from './acks.ts'
 
 /** How long a new pod waits for the agent before it starts anyway. */
 const admitTimeoutMs = 3000
@@ -140,13 +140,8 @@ export class Mesh {
     const status = await pollJson(paths.operatorAdmin, '/debug/status')
     if (status === undefined)
       return [...dead, 'operator: its admin socket does not answer']
-    return [
-      ...dead,
-      ...unacknowledged(
-        status,
-        this.#nodes.map(({ name }) => name),
-      ),
-    ]
+    const names = this.#nodes.map(({ name }) => name)
+    return [...dead, ...unacknowledged(status as OperatorStatus, names)]
   }
 
   /** State of each process, for people. */
