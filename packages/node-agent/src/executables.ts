@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Answers EVENT_EXE: can this executable splice(2)? Then its sockets must not be accelerated (design 4.5). Unknown counts
 // as able: acceleration is a gift, not a right.
-import { open, readFile } from 'node:fs/promises'
+import { open, readFile, readlink } from 'node:fs/promises'
 import { basename, dirname, isAbsolute, join } from 'node:path'
 import { ExeVerdict, type FlowEvent } from '@pillion/ebpf-l4'
 import { inspectElf } from './elf.ts'
@@ -137,21 +137,23 @@ async function inspectTree(
   root: string,
 ): Promise<Omit<Inspection, 'path'>> {
   const seen = new Set<string>()
-  const queue: string[] = [path]
+  // `path` as the process itself names it: what $ORIGIN is relative to.
+  const own = root === '' ? path : await readlink(path)
+  const queue: { open: string; own: string }[] = [{ open: path, own }]
   for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
-    const file = await open(next)
+    const file = await open(next.open)
     try {
       const { splices, reason, needed, runPath } = await inspectElf(file)
-      const what = next === path ? reason : `${basename(next)}: ${reason}`
+      const what = next.open === path ? reason : `${basename(next.own)}: ${reason}`
       if (splices) return { verdict: ExeVerdict.EXE_SPLICES, reason: what }
       for (const name of needed) {
         if (runtime.test(name) || seen.has(name)) continue
         seen.add(name)
-        const library = await findLibrary(name, root, runPath, dirname(next))
+        const library = await findLibrary(name, root, runPath, dirname(next.own))
         if (library === undefined || seen.size > maxLibraries) {
           return { verdict: ExeVerdict.EXE_SPLICES, reason: `${name} cannot be found` }
         }
-        queue.push(library)
+        queue.push({ open: join(root, library), own: library })
       }
     } finally {
       await file.close()
@@ -161,6 +163,7 @@ async function inspectTree(
   return { verdict: ExeVerdict.EXE_PLAIN, reason }
 }
 
+/** Path of a library as the process names it. */
 async function findLibrary(
   name: string,
   root: string,
@@ -172,10 +175,9 @@ async function findLibrary(
     .filter(Boolean)
     .map((dir) => dir.replace(/\$(?:ORIGIN|\{ORIGIN\})/, origin))
   for (const dir of [...own, ...libraryPath]) {
-    const path = dir.startsWith(origin) ? join(dir, name) : join(root, dir, name)
     try {
-      await (await open(path)).close()
-      return path
+      await (await open(join(root, dir, name))).close()
+      return join(dir, name)
     } catch {
       // Not here.
     }

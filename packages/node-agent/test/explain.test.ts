@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+import { initialState, plan } from '@pillion/ebpf-l4'
+import t from 'tap'
+import { explain, splitPort, type ExplainInput } from '../src/explain.ts'
+import { resourcesOf, shop } from './support/resources.ts'
+
+const resources = resourcesOf(shop)
+const context = {
+  ...{ node: 'node-1', cgroups: new Map(), nodeCgroupId: 1n },
+  ...{ kubepodsCgroupId: undefined, proxyCgroupId: undefined },
+}
+const input: ExplainInput = {
+  node: 'node-1',
+  resources,
+  tables: plan(resources, context, initialState()).tables,
+  proxyServes: true,
+  acceleration: 'auto',
+  admitted: new Set(['uid-web-1', 'uid-other-1']),
+}
+const ask = (from: string, to: string, rest: Partial<ExplainInput> = {}) =>
+  explain({ ...input, ...rest }, from, to)
+const step = (explanation: ReturnType<typeof ask>, what: string) =>
+  explanation.steps.find((s) => s.what === what)?.result ?? ''
+
+t.test('allowed by a rule, in the kernel', async (t) => {
+  const got = ask('shop/web-1', 'shop/api')
+  t.match(got, { verdict: 'allow', gear: 0, rule: 'NetworkPolicy shop/api ingress[0]' })
+  t.match(step(got, 'source'), /shop\/web-1: identity 300.*app=web/)
+  t.match(step(got, 'endpoints'), /2 of 2.*10\.244\.1\.3:8080 \(api-1 on node-1, 50 %\)/)
+  t.match(step(got, 'egress policy'), /no policy selects it/)
+  t.match(step(got, 'ingress policy'), /allowed by NetworkPolicy shop\/api ingress/)
+  t.match(step(got, 'acceleration'), /1 of 2 destinations on this node; auto/)
+  t.same(ask('10.244.1.2', '10.96.0.7:80'), got, 'addresses mean the same')
+})
+
+t.test('denied by isolation', async (t) => {
+  const got = ask('shop/other-1', 'shop/api:80')
+  t.match(got, { verdict: 'deny', rule: 'NetworkPolicy shop/api (isolates)' })
+  t.match(step(got, 'ingress policy'), /denied: EPERM by/)
+})
+
+t.test('straight to a pod, or the world', async (t) => {
+  t.match(ask('shop/web-1', 'shop/api-1:8080'), { verdict: 'allow', gear: 0 })
+  t.match(ask('shop/web-1', 'shop/api-1:9090'), { verdict: 'deny' })
+  t.match(ask('shop/web-1', 'shop/api-2:8080'), { verdict: 'allow' }, 'on another node')
+  t.match(ask('shop/web-1', '192.0.2.1:443'), { verdict: 'allow' })
+})
+
+t.test('L7: by the proxy, and what happens when it is away', async (t) => {
+  const policy = { admitted: input.admitted }
+  t.match(ask('shop/web-1', 'shop/chat', policy), { verdict: 'allow', gear: 3 })
+  const away = ask('shop/web-1', 'shop/chat', { proxyServes: false })
+  t.equal(away.verdict, 'deny')
+  t.match(step(away, 'L7'), /the proxy is away, failure mode Reject/)
+})
+
+t.test('a pod that the kernel does not know is unmanaged', async (t) => {
+  const got = ask('shop/web-1', 'shop/api', { admitted: new Set() })
+  t.equal(got.verdict, 'deny')
+  t.match(step(got, 'source'), /unmanaged/)
+})
+
+t.test("the node's processes pass ingress", async (t) => {
+  const got = ask('10.245.0.1', 'shop/api')
+  t.equal(got.verdict, 'allow')
+  t.match(step(got, 'ingress policy'), /not asked: the source is host/)
+})
+
+t.test('no endpoint', async (t) => {
+  const none = resourcesOf(shop.filter(({ body }) => body?.$case !== 'endpoint'))
+  const got = ask('shop/web-1', 'shop/api', { resources: none })
+  t.equal(got.verdict, 'deny')
+  t.match(step(got, 'connect'), /ECONNREFUSED/)
+})
+
+t.test('questions that cannot be answered', async (t) => {
+  t.throws(() => ask('shop/web-1', 'shop/api:81'), { message: /no port 81, only 80/ })
+  t.throws(() => ask('shop/web-1', 'shop/nobody:80'), { message: /no service or pod/ })
+  t.throws(() => ask('shop/web-1', 'shop/api-1'), { message: /say which port/ })
+  t.throws(() => ask('nobody', 'shop/api'), { message: /"nobody"/ })
+})
+
+t.test('ports of names and addresses', async (t) => {
+  t.same(splitPort('shop/api:80'), { host: 'shop/api', port: 80 })
+  t.same(splitPort('shop/api'), { host: 'shop/api', port: undefined })
+  t.same(splitPort('[fd00::1]:80'), { host: 'fd00::1', port: 80 })
+  t.same(splitPort('fd00::1'), { host: 'fd00::1', port: undefined })
+  t.throws(() => splitPort('a:0'))
+  t.throws(() => splitPort('a:b'))
+})
