@@ -3,6 +3,7 @@
 import { chmodSync } from 'node:fs'
 import { createServer, type IncomingMessage, type Server } from 'node:http'
 import { errnoOf, LabError, messageOf } from '../errors.ts'
+import { withStatus } from '../mesh/status.ts'
 import { nodeBinDir, nodePaths, paths, podLog, systemCgroup } from '../paths.ts'
 import { execLaunch } from '../pod/launch.ts'
 import type { Launch } from '../process/launch.ts'
@@ -63,6 +64,7 @@ function objects(lab: Lab, query: URLSearchParams) {
   return lab.store
     .list(kind)
     .filter(({ metadata }) => namespace === null || metadata.namespace === namespace)
+    .map((object) => withStatus(object))
 }
 
 function target(query: URLSearchParams): {
