@@ -113,7 +113,8 @@ EXPORT(object_set_variable)
 	found = find_variable(bpf_object__btf(object), name, &offset, &size);
 	if (found) {
 		map = NULL;
-		bpf_object__for_each_map(map, object) {
+		bpf_object__for_each_map(map, object)
+		{
 			if (strstr(bpf_map__name(map), ".rodata"))
 				break;
 		}
