@@ -65,9 +65,16 @@ export class AgentProcess {
   readonly #exit: Promise<number | null>
   output = ''
 
-  constructor(place: Place, extra: readonly string[] = []) {
+  /** `wrapper`: a command that runs the agent, setpriv for example. */
+  constructor(
+    place: Place,
+    extra: readonly string[] = [],
+    wrapper: readonly string[] = [],
+  ) {
     this.#place = place
-    this.#process = spawn(process.execPath, [
+    const [command = process.execPath, ...args] = [...wrapper, process.execPath]
+    this.#process = spawn(command, [
+      ...args,
       main,
       ...['--node', 'node-1', '--operator', `unix:${join(place.dir, 'operator.sock')}`],
       ...['--cgroup-root', place.cgroupRoot],
@@ -87,9 +94,9 @@ export class AgentProcess {
   }
 
   /** Exit code. */
-  async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<number | null> {
+  stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<number | null> {
     this.#process.kill(signal)
-    return await this.#exit
+    return this.#exit
   }
 
   exited(): Promise<number | null> {
