@@ -82,12 +82,10 @@ function groupMedians(samples: readonly Sample[]): Record<string, number> {
   return medians
 }
 
-const digits = (value: number): string =>
-  value >= 1000
-    ? String(Math.round(value))
-    : value >= 10
-      ? value.toFixed(1)
-      : value.toPrecision(3)
+function digits(value: number): string {
+  if (value >= 100) return String(Math.round(value))
+  return value >= 10 ? value.toFixed(1) : value.toPrecision(3)
+}
 
 const range = (value: Spread): string =>
   `${digits(value.median)} (${digits(value.min)}–${digits(value.max)})`

@@ -91,18 +91,16 @@ export function bestPair(
   return nginxWins ? `${group}-nginx2` : `${group}-haproxy2`
 }
 
-/** Latency that gear 3 adds to no mesh, against what the pair adds. */
+/**
+ * Latency that gear 3 adds to no mesh, against what the pair adds. Differences of two noisy figures: what is subtracted
+ * and divided by are medians over all rounds. None when the pair adds nothing that can be told from noise.
+ */
 function addedLatency(samples: Samples, metric: 'p50Us' | 'p99Us'): number[] {
-  const added = (id: string): (number | undefined)[] => {
-    const direct = series(samples, 'latency-direct', metric)
-    return series(samples, id, metric).map((value, round) => {
-      const base = direct[round]
-      return value === undefined || base === undefined
-        ? undefined
-        : Math.max(1, value - base)
-    })
-  }
-  return ratios(added('latency-gear3'), added(bestPair(samples, 'latency', metric)))
+  const of = (id: string): number[] => defined(series(samples, id, metric))
+  const direct = spread(of('latency-direct'))?.median
+  const pair = spread(of(bestPair(samples, 'latency', metric)))?.median
+  if (direct === undefined || pair === undefined || pair <= direct) return []
+  return of('latency-gear3').map((value) => Math.max(0, value - direct) / (pair - direct))
 }
 
 /** Every target that this version measures, in the order of the design. */

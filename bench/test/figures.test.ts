@@ -120,6 +120,8 @@ t.test('added latency subtracts no mesh', async (t) => {
     ['latency-gear3', [sample({ p50Us: 200 })]],
   ])
   t.equal(rows(samples, {}).find(({ id }) => id === 'P8-p50')?.result, 0.5)
+  // Both p99 are equal: the pair adds nothing, and a ratio would be noise.
+  t.equal(rows(samples, {}).find(({ id }) => id === 'P8-p99')?.result, null)
 })
 
 t.test('templates: a value for every name', async (t) => {
