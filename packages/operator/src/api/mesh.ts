@@ -128,11 +128,9 @@ export const accessPolicy = z.object({
     rules: list(
       z.strictObject({
         // Never allow-all by omission: everybody is said by an empty namespaceSelector.
-        from: z
-          .array(accessPeer)
-          .min(1, {
-            error: 'must name at least one peer; for every pod: namespaceSelector: {}',
-          }),
+        from: z.array(accessPeer).min(1, {
+          error: 'must name at least one peer; for every pod: namespaceSelector: {}',
+        }),
         ports: list(accessPort),
       }),
     ),

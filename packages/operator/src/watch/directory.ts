@@ -117,12 +117,10 @@ export class DirectorySource implements Source {
     this.#watch(path, stats.ino)
     const entries = await readdir(path, { withFileTypes: true }).catch(() => [])
     const found = await Promise.all(
-      entries.map((entry) => {
+      entries.map(async (entry) => {
         const child = join(path, entry.name)
-        if (entry.isDirectory()) {
-          return /^(\.|node_modules$)/.test(entry.name) ? [] : this.#scan(child)
-        }
-        return isManifest(entry.name) ? [child] : []
+        if (!entry.isDirectory()) return isManifest(entry.name) ? [child] : []
+        return /^(\.|node_modules$)/.test(entry.name) ? [] : await this.#scan(child)
       }),
     )
     return found.flat()

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+// The small parts of compile, and what is promised across compiles: stable numbers, values kept, only what changed.
+import t from 'tap'
+import type { ApiKind } from '../../src/api/object.ts'
+import { compile, emptyPools } from '../../src/compile/compile.ts'
+import { allocate, emptyPool, numberOf } from '../../src/compile/pool.ts'
+import { portBlocks } from '../../src/compile/ports.ts'
+import { same } from '../../src/compile/same.ts'
+import { matches } from '../../src/compile/selector.ts'
+import { ObjectIndex } from '../../src/index/objects.ts'
+import { Files } from '../../src/watch/files.ts'
+import { node, pod, service, slice } from '../support/objects.ts'
+
+t.test('port blocks cover a range exactly, and there are few', async (t) => {
+  const ranges = [
+    [1, 65535],
+    [80, 80],
+    [0, 65535],
+    [9000, 9006],
+    [1, 65534],
+    [32768, 60999],
+  ] as const
+  for (const [first, last] of ranges) {
+    const blocks = portBlocks(first, last)
+    t.ok(blocks.length <= 30, `${first}-${last}: ${blocks.length}`)
+    let next = first as number
+    for (const { port, portBits } of blocks) {
+      const size = 2 ** (16 - portBits)
+      t.equal(port, next, 'no gap, no overlap')
+      t.equal(port % size, 0, 'a block is aligned')
+      next += size
+    }
+    t.equal(next, last + 1)
+  }
+})
+
+t.test('a key keeps its number; a gone number is nobody else’s', async (t) => {
+  const first = allocate(emptyPool(256), new Set(['a', 'b']))
+  t.equal(numberOf(first, 'a'), 256)
+  t.equal(allocate(first, new Set(['b', 'a'])), first, 'the same value')
+  const without = allocate(first, new Set(['b', 'c']))
+  t.equal(numberOf(without, 'b'), 257)
+  t.equal(numberOf(without, 'c'), 258)
+  t.throws(() => numberOf(without, 'a'), RangeError)
+  t.equal(
+    numberOf(allocate(without, new Set(['a'])), 'a'),
+    256,
+    'who comes back gets the old one',
+  )
+})
+
+t.test('selectors', async (t) => {
+  const selector = (
+    operator: 'In' | 'NotIn' | 'Exists' | 'DoesNotExist',
+    values: string[] = [],
+  ) => ({
+    matchLabels: {},
+    matchExpressions: [{ key: 'k', operator, values }],
+  })
+  t.ok(matches({ matchLabels: {}, matchExpressions: [] }, {}))
+  t.notOk(matches({ matchLabels: { k: 'v' }, matchExpressions: [] }, {}))
+  t.ok(matches(selector('NotIn', ['v']), {}), 'absent is not in')
+  t.notOk(matches(selector('NotIn', ['v']), { k: 'v' }))
+  t.notOk(matches(selector('In', ['v']), {}))
+  t.ok(matches(selector('In', ['v', 'w']), { k: 'w' }))
+  t.ok(matches(selector('Exists'), { k: '' }))
+  t.ok(matches(selector('DoesNotExist'), {}))
+})
+
+t.test('equality of messages', async (t) => {
+  t.ok(
+    same(
+      { a: [Buffer.from([1])], b: undefined },
+      { a: [Buffer.from([1])], b: undefined },
+    ),
+  )
+  t.notOk(same({ a: Buffer.from([1]) }, { a: Buffer.from([2]) }))
+  t.notOk(same({ a: 1 }, { a: 1, b: undefined }))
+  t.notOk(same(undefined, {}))
+})
+
+const base = [
+  node('node-1', '10.245.0.1'),
+  pod('shop', 'web', '10.244.1.2'),
+  pod('shop', 'api', '10.244.1.3'),
+  service('shop', 'web', '10.96.0.5'),
+  service('shop', 'api', '10.96.0.6'),
+  slice('shop', 'web', ['10.244.1.2']),
+  slice('shop', 'api', ['10.244.1.3']),
+].join('')
+
+const denyAll = `
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: deny, namespace: shop}
+spec: {podSelector: {}}
+`
+
+t.test(
+  'a step from a previous compile gives what a fresh compile gives, and shares the rest',
+  async (t) => {
+    const files = new Files()
+    const index = new ObjectIndex()
+    let dirty: Set<ApiKind> = index.apply(files.update(new Map([['f', base]])))
+    let current = compile(index.snapshot(), emptyPools(), undefined, dirty)
+    const step = (text: string) => {
+      dirty = index.apply(files.update(new Map([['f', text]])))
+      const before = current
+      current = compile(index.snapshot(), before.pools, before, dirty)
+      const fresh = compile(index.snapshot(), before.pools)
+      for (const part of [
+        'settings',
+        'proxyServicePorts',
+        'proxyEndpoints',
+        'conditions',
+      ] as const) {
+        t.same(current[part], fresh[part], part)
+      }
+      t.same(current.workloads.identities, fresh.workloads.identities)
+      t.same(current.workloads.addresses, fresh.workloads.addresses)
+      t.same(current.services.endpoints, fresh.services.endpoints)
+      t.same(current.services.servicePorts, fresh.services.servicePorts)
+      t.same(current.policies.subjects, fresh.policies.subjects)
+      t.same(current.routes.tables, fresh.routes.tables)
+      return { before, after: current }
+    }
+    const scaled = step(
+      base.replace(
+        '{addresses: [10.244.1.2]}',
+        '{addresses: [10.244.1.2]}, {addresses: [10.244.1.3]}',
+      ),
+    )
+    t.equal(scaled.after.services.endpoints.size, 3)
+    t.equal(
+      scaled.after.policies,
+      scaled.before.policies,
+      'policies were not compiled again',
+    )
+    t.equal(scaled.after.workloads, scaled.before.workloads)
+    const api = 'shop/api:80/TCP|10.244.1.3:8080'
+    t.equal(
+      scaled.after.services.endpoints.get(api),
+      scaled.before.services.endpoints.get(api),
+    )
+    const denied = step(base + denyAll)
+    t.equal(denied.after.policies.subjects.size, 2)
+    t.equal(denied.after.workloads.addresses, denied.before.workloads.addresses)
+    const relabelled = step(
+      (base + denyAll).replace('labels: {app: web}', 'labels: {app: web, tier: front}'),
+    )
+    t.equal(relabelled.after.workloads.byAddress.get('10.244.1.2')?.identity, 258)
+    t.equal(
+      relabelled.after.services.endpoints.get('shop/web:80/TCP|10.244.1.2:8080')
+        ?.identity,
+      258,
+    )
+    step(base)
+    t.equal(current.workloads.byAddress.get('10.244.1.2')?.identity, 256)
+    t.equal(current.policies.subjects.size, 0)
+  },
+)
