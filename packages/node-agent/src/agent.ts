@@ -2,7 +2,6 @@
 // The agent put together: datapath, discovery, subscription, evidence, debug endpoint.
 import { mkdirSync } from 'node:fs'
 import {
-  formatAddress,
   Role,
   subscribe,
   type Changes,
@@ -13,38 +12,24 @@ import {
   cgroupId,
   Datapath,
   EventKind,
-  maps,
-  ProxyState,
   type FlowEvent,
-  type KeyedMap,
   type PlanContext,
 } from '@pillion/ebpf-l4'
 import type { Logger } from 'pino'
-import { DebugServer, type Answer, type Handler } from './debug.ts'
-import { differences } from './dump.ts'
-import { AgentError } from './errors.ts'
+import { DebugServer } from './debug.ts'
 import { Executables } from './executables.ts'
-import { explain } from './explain.ts'
 import { clockOffsetMs, FlowLog } from './flows.ts'
+import { debugHandlers } from './handlers.ts'
 import { Metrics } from './metrics.ts'
 import { Names } from './names.ts'
 import type { Options } from './options.ts'
-import { accelerationOf, Reconciler } from './reconcile.ts'
+import { Reconciler } from './reconcile.ts'
 import { Store } from './store.ts'
 import { PodCgroups } from './workloads.ts'
 
 /** Events of one read, and reads of one turn: what is more waits in the ring buffer. */
 const eventsPerRead = 256
 const readsPerTurn = 64
-
-/** Maps that the debug endpoint shows beside the configured ones; the others cannot be walked. */
-const unwalkable: ReadonlySet<string> = new Set([
-  'pl_sockets',
-  'pl_sock_exe',
-  'pl_listeners',
-  'pl_sockhash',
-  'pl_counters',
-])
 
 /** Starts an agent. Throws BpfError or AgentError; nothing is left running then. */
 export async function startAgent(options: Options, log: Logger): Promise<Agent> {
@@ -119,7 +104,16 @@ export class Agent {
     })
     this.#names = new Names(this.#reconciler.resources)
     this.#debug = new DebugServer({
-      handlers: this.#handlers(),
+      handlers: debugHandlers({
+        node: options.node,
+        deadmanMs: options.deadmanMs,
+        kernel: datapath,
+        reconciler: this.#reconciler,
+        metrics: this.#metrics,
+        executables: this.#executables,
+        subscription: () => this.#subscription?.state(),
+        problems: () => this.#problems,
+      }),
       flows: this.#flows,
       adminSocket: options.adminSocket,
       debugPort: options.debugPort,
@@ -240,95 +234,6 @@ export class Agent {
     } catch (error) {
       this.#log.warn({ err: error }, 'an executable could not be told to the kernel')
     }
-  }
-
-  #proxyServes(): boolean {
-    const { state, ageMs } = this.#datapath.proxyState()
-    return state === ProxyState.PROXY_SERVING && ageMs < this.#options.deadmanMs
-  }
-
-  #handlers(): Record<string, Handler> {
-    return {
-      '/healthz': () => ({ text: 'ok\n' }),
-      '/readyz': () => this.#readyz(),
-      '/metrics': async () => ({ text: await this.#metrics.text() }),
-      '/debug/config': () => ({ json: this.#config() }),
-      '/debug/maps': (query) => ({ json: this.#maps(query.get('map')) }),
-      '/debug/diff': () => ({
-        json: differences(this.#reconciler.tables, this.#datapath.tables()),
-      }),
-      '/debug/workloads': () => ({ json: this.#workloads() }),
-      '/debug/executables': () => ({ json: this.#executables.known }),
-      '/debug/explain': (query) => ({ json: this.#explain(query) }),
-    }
-  }
-
-  #readyz(): Answer {
-    if (this.#problems.length === 0) return { text: 'ok\n' }
-    return { text: `${this.#problems.join('\n')}\n`, status: 503 }
-  }
-
-  #config(): unknown {
-    const { node } = this.#options
-    const subscription = this.#subscription?.state()
-    return { node, subscription, resources: this.#reconciler.resources }
-  }
-
-  #maps(only: string | null): unknown {
-    const names = (Object.keys(maps) as KeyedMap[]).filter(
-      (name) => !unwalkable.has(name),
-    )
-    if (only !== null && !names.includes(only as KeyedMap)) {
-      throw new AgentError(
-        'QUESTION',
-        `no map ${only} to show; there are ${names.join(', ')}`,
-      )
-    }
-    const shown = only === null ? names : names.filter((name) => name === only)
-    return {
-      ...Object.fromEntries(shown.map((name) => [name, this.#datapath.dump(name)])),
-      ...(only === null ? { pl_counters: this.#datapath.counters() } : {}),
-    }
-  }
-
-  #workloads(): unknown {
-    const { workload } = this.#reconciler.resources
-    return this.#reconciler.admitted().flatMap(({ uid, name, cgroup }) => {
-      const found = workload.get(name)
-      if (found === undefined) return []
-      return {
-        uid,
-        namespace: found.namespace,
-        name: found.name,
-        identity: found.identity,
-        cgroup: cgroup.path,
-        cgroupId: String(cgroup.id),
-        addresses: found.addresses.map(formatAddress),
-      }
-    })
-  }
-
-  #explain(query: URLSearchParams): unknown {
-    const [from, to] = [query.get('from'), query.get('to')]
-    if (from === null || to === null) {
-      throw new AgentError(
-        'QUESTION',
-        'ask with ?from=NAMESPACE/POD&to=NAMESPACE/NAME:PORT',
-      )
-    }
-    const { resources, tables } = this.#reconciler
-    return explain(
-      {
-        node: this.#options.node,
-        resources,
-        tables,
-        proxyServes: this.#proxyServes(),
-        acceleration: accelerationOf(resources),
-        admitted: new Set(this.#reconciler.admitted().map(({ uid }) => uid)),
-      },
-      from,
-      to,
-    )
   }
 }
 

@@ -7,7 +7,6 @@ import {
   isMappedIPv4,
   L7Protocol,
   l7ProtocolToJSON,
-  parseAddress,
   Protocol,
   reservedName,
   ReservedIdentity,
@@ -27,6 +26,7 @@ import {
 } from '@pillion/ebpf-l4'
 import { AgentError } from './errors.ts'
 import { addressKey, Names } from './names.ts'
+import { hasPrefix, parsed, splitPort, tryParse } from './peers.ts'
 
 export interface Explanation {
   readonly verdict: 'allow' | 'deny'
@@ -332,41 +332,4 @@ class Explainer {
 function ofFamilies(service: ServicePort, endpoints: readonly Endpoint[]): Endpoint[] {
   const families = new Set(service.addresses.map(isMappedIPv4))
   return endpoints.filter(({ address }) => families.has(isMappedIPv4(address)))
-}
-
-function hasPrefix(address: Buffer, prefix: Buffer, bits: number): boolean {
-  for (let i = 0; i < 16; i++) {
-    const left = bits - i * 8
-    if (left <= 0) return true
-    const mask = left >= 8 ? 0xff : (0xff << (8 - left)) & 0xff
-    if (((address[i] ?? 0) & mask) !== ((prefix[i] ?? 0) & mask)) return false
-  }
-  return true
-}
-
-/** "host:port" with the port apart: names, IPv4, [IPv6] or bare IPv6. Throws AgentError QUESTION. */
-export function splitPort(text: string): { host: string; port: number | undefined } {
-  if (tryParse(text) !== undefined) return { host: text, port: undefined }
-  const [, bracketed, plain, digits] =
-    /^(?:\[(.+)\]|([^:]+))(?::(\d+))?$/.exec(text) ?? []
-  const host = bracketed ?? plain
-  const port = digits === undefined ? undefined : Number(digits)
-  if (host === undefined || (port !== undefined && (port < 1 || port > 65_535))) {
-    throw new AgentError('QUESTION', `"${text}" is no destination: NAME:PORT wanted`)
-  }
-  return { host, port }
-}
-
-function tryParse(text: string): Buffer | undefined {
-  try {
-    return parseAddress(text)
-  } catch {
-    return undefined
-  }
-}
-
-function parsed(text: string, what: string): Buffer {
-  const address = tryParse(text)
-  if (address === undefined) throw new AgentError('QUESTION', `"${text}" is no ${what}`)
-  return address
 }

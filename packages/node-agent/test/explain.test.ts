@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { initialState, plan } from '@pillion/ebpf-l4'
 import t from 'tap'
-import { explain, splitPort, type ExplainInput } from '../src/explain.ts'
+import { explain, type ExplainInput } from '../src/explain.ts'
+import { splitPort } from '../src/peers.ts'
 import { resourcesOf, shop } from './support/resources.ts'
 
 const resources = resourcesOf(shop)
