@@ -5,14 +5,14 @@ import { formatAddress, Role, type Resources } from '@pillion/contract'
 import { formatError } from './api/object.ts'
 import { messageOf, OperatorError } from './errors.ts'
 import type { Control } from './operator.ts'
-import { removeStaleSocket } from './publish/server.ts'
+import { prepareSocket } from './publish/server.ts'
 
 /** Serves `control` at `path`; the socket's mode is what the umask leaves. Throws an OperatorError `LISTEN`. */
 export async function serveAdmin(
   path: string,
   control: Control,
 ): Promise<{ close(): Promise<void> }> {
-  await removeStaleSocket(path)
+  await prepareSocket(path)
   const server = createServer((request, response) => {
     answer(control, request, response).catch((error: unknown) => {
       send(response, 500, { error: messageOf(error) })

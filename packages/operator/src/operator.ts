@@ -11,7 +11,7 @@ import type { Options } from './options.ts'
 import { Publisher } from './publish/publisher.ts'
 import { serve } from './publish/server.ts'
 import { objectStatuses } from './status/conditions.ts'
-import { NumberStore } from './status/state.ts'
+import { LastGoodStore, NumberStore } from './status/state.ts'
 import { StatusWriter, type Summary } from './status/writer.ts'
 import { DirectorySource } from './watch/directory.ts'
 import type { SourceChange } from './watch/source.ts'
@@ -33,6 +33,7 @@ export async function startOperator(options: Options, log: Logger): Promise<Oper
     debounceMs: options.debounceMs,
     rescanMs: options.rescanMs,
     maxFileBytes: options.maxFileBytes,
+    lastGood: new LastGoodStore(options.statusDir),
   })
   const closeEarly = async (): Promise<void> => {
     await source.close()

@@ -210,6 +210,31 @@ t.test(
   },
 )
 
+t.test(
+  'a restart while a manifest is broken does not withdraw the last good version',
+  async (t) => {
+    const fixture = await start(t)
+    fixture.write('route.yaml', route('/v1'))
+    fixture.write('gone.yaml', pod('shop', 'gone', '10.244.1.6'))
+    const proxy = fixture.subscribe('node-1', Role.PROXY)
+    const path = () =>
+      proxy.resources().routeTable.get('shop/web:80/TCP')?.rules[0]?.match?.path?.value
+    await until('routed', () => path() === '/v1' && proxy.resources().workload.size === 2)
+    fixture.write('route.yaml', route('v2'))
+    fixture.write('gone.yaml', 'kind: [')
+    await fixture.status<Status>('errors', ({ errors }) => errors.length === 2)
+    await fixture.stop()
+    fixture.remove('gone.yaml')
+    await fixture.start()
+    const status = await fixture.status<Status>('current', current)
+    t.equal(status.errors.length, 1)
+    t.equal(path(), '/v1')
+    t.equal(proxy.resources().workload.size, 1, 'a file that went meanwhile is gone')
+    fixture.write('route.yaml', route('/v3'))
+    await until('repaired', () => path() === '/v3')
+  },
+)
+
 t.test('a broken stream resumes: only what changed meanwhile is sent', async (t) => {
   const fixture = await start(t)
   const first = fixture.subscribe('node-1', Role.AGENT)

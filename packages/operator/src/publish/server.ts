@@ -21,6 +21,8 @@ export const serverLimits = {
   maxStreams: 10_000,
   keepaliveMs: 10_000,
   keepaliveTimeoutMs: 5_000,
+  /** sun_path of unix(7), without its end. */
+  socketPathBytes: 107,
 } as const
 
 type Call = ServerDuplexStream<WatchRequest, Delta>
@@ -30,7 +32,7 @@ export async function serve(
   address: string,
   publisher: Publisher,
 ): Promise<{ port: number; close(): void }> {
-  if (address.startsWith('unix:')) await removeStaleSocket(address.slice('unix:'.length))
+  if (address.startsWith('unix:')) await prepareSocket(address.slice('unix:'.length))
   const server = new Server({
     'grpc.max_receive_message_length': serverLimits.maxReceiveBytes,
     'grpc.keepalive_time_ms': serverLimits.keepaliveMs,
@@ -107,7 +109,11 @@ function refuse(call: Call, code: status, details: string): void {
 }
 
 /** A socket that a killed operator left behind is in the way of bind; one that is served is not ours to take. */
-export async function removeStaleSocket(path: string): Promise<void> {
+export async function prepareSocket(path: string): Promise<void> {
+  if (Buffer.byteLength(path) > serverLimits.socketPathBytes) {
+    const limit = `Linux allows ${serverLimits.socketPathBytes} bytes for the path of a socket`
+    throw new OperatorError('LISTEN', `${path}: ${limit}; use a shorter one`)
+  }
   const found = lstatSync(path, { throwIfNoEntry: false })
   if (found === undefined) return
   if (!found.isSocket())

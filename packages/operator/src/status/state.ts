@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// What must survive a restart of the operator: the numbers that nodes hold. Without it a restarted operator would give pods other
+// What must survive a restart of the operator: the numbers that nodes hold, and the last good version of what is broken. Without it a restarted operator would give pods other
 // identities than the kernels know them by.
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { z } from 'zod'
 import { emptyPools, type Pools } from '../compile/compile.ts'
 import type { Pool } from '../compile/pool.ts'
 import { errnoOf, messageOf, OperatorError } from '../errors.ts'
+import type { LastGood } from '../watch/files.ts'
 
 const fileName = '.numbers.json'
 const ids = z.record(z.string(), z.int().min(1).max(0xffffffff))
@@ -85,4 +86,49 @@ function toPool({ next, live, retired }: z.output<typeof pool>): Pool {
 
 function fromPool({ next, live, retired }: Pool): z.input<typeof pool> {
   return { next, live: Object.fromEntries(live), retired: Object.fromEntries(retired) }
+}
+
+const lastGoodName = '.last-good.json'
+const rawObject = z.looseObject({
+  apiVersion: z.string(),
+  kind: z.string(),
+  metadata: z.looseObject({ name: z.string(), namespace: z.string().optional() }),
+})
+const lastGoodSchema = z.array(z.object({ path: z.string(), raw: rawObject }))
+
+/** The last good versions of objects whose files are broken now; an empty list removes the file. */
+export class LastGoodStore {
+  readonly #path: string
+  #saved = '[]'
+
+  constructor(dir: string) {
+    this.#path = join(dir, lastGoodName)
+  }
+
+  /** A file that cannot be used is as good as none: it only ever bridges broken manifests. */
+  load(): LastGood[] {
+    try {
+      this.#saved = readFileSync(this.#path, 'utf8')
+      return lastGoodSchema.parse(JSON.parse(this.#saved)) as LastGood[]
+    } catch {
+      this.#saved = '[]'
+      return []
+    }
+  }
+
+  /** Writes if something changed; a full disk costs the memory of the next restart, not the running configuration. */
+  save(objects: readonly LastGood[]): void {
+    const text = JSON.stringify(objects)
+    if (text === this.#saved) return
+    try {
+      if (objects.length === 0) rmSync(this.#path, { force: true })
+      else {
+        writeFileSync(`${this.#path}.tmp`, text)
+        renameSync(`${this.#path}.tmp`, this.#path)
+      }
+      this.#saved = text
+    } catch {
+      // Tried again with the next change.
+    }
+  }
 }

@@ -8,7 +8,7 @@ import { readdir, readFile, stat } from 'node:fs/promises'
 import { join, relative, resolve, sep } from 'node:path'
 import { isManifest } from '../api/manifest.ts'
 import { errnoOf, messageOf, OperatorError } from '../errors.ts'
-import { Files } from './files.ts'
+import { Files, type LastGood } from './files.ts'
 import type { Source, SourceChange } from './source.ts'
 
 export interface DirectoryOptions {
@@ -18,6 +18,8 @@ export interface DirectoryOptions {
   readonly debounceMs: number
   readonly rescanMs: number
   readonly maxFileBytes: number
+  /** Where objects are kept that are in force although their file is broken: a restart must not withdraw them. */
+  readonly lastGood?: { load(): LastGood[]; save(objects: readonly LastGood[]): void }
 }
 
 export class DirectorySource implements Source {
@@ -49,6 +51,10 @@ export class DirectorySource implements Source {
       throw new OperatorError('SOURCE', message, { cause: error })
     }
     this.#onChange = onChange
+    const lastGood = this.#options.lastGood?.load() ?? []
+    this.#files.seed(lastGood)
+    // Known but never read: a file that is gone by now is noticed as gone.
+    for (const { path } of lastGood) this.#stamps.set(join(this.#root, path), '')
     await this.#process(new Set([this.#root]), true)
     this.#rescan = setInterval(() => this.#mark(this.#root), this.#options.rescanMs)
   }
@@ -92,7 +98,9 @@ export class DirectorySource implements Source {
       }
     }
     if (!always && texts.size === 0 && failed === undefined) return
-    await this.#onChange?.(this.#files.update(texts))
+    const change = this.#files.update(texts)
+    this.#options.lastGood?.save(this.#files.heldBack())
+    await this.#onChange?.(change)
   }
 
   /** Files that a dirty path stands for. A directory: all in it, also those that were there before. */
@@ -120,7 +128,7 @@ export class DirectorySource implements Source {
       entries.map(async (entry) => {
         const child = join(path, entry.name)
         if (!entry.isDirectory()) return isManifest(entry.name) ? [child] : []
-        return /^(\.|node_modules$)/.test(entry.name) ? [] : await this.#scan(child)
+        return /^(\.|node_modules$)/.test(entry.name) ? [] : this.#scan(child)
       }),
     )
     return found.flat()

@@ -19,6 +19,14 @@ interface FileState {
   /** In force by this file, by key: the newest valid version. */
   readonly objects: ReadonlyMap<string, Held>
   readonly errors: readonly ValidationError[]
+  /** Keys of objects that the text no longer says in a valid form: an earlier version is in force. */
+  readonly heldBack: ReadonlySet<string>
+}
+
+/** An object that is in force although its file does not say it any more. */
+export interface LastGood {
+  readonly path: string
+  readonly raw: RawObject
 }
 
 interface Held {
@@ -26,7 +34,12 @@ interface Held {
   readonly object: ApiObject
 }
 
-const noFile: FileState = { documents: [], objects: new Map(), errors: [] }
+const noFile: FileState = {
+  documents: [],
+  objects: new Map(),
+  errors: [],
+  heldBack: new Set(),
+}
 
 /** Files by path. The same object in two files: the first path in order wins, the other is reported. */
 export class Files {
@@ -35,6 +48,28 @@ export class Files {
   /** What was reported last, by key. */
   readonly #inForce = new Map<string, ApiObject>()
   readonly #generations = new Map<string, number>()
+
+  /** Before the first update: what an earlier run held back. What the files say decides, if it is valid. */
+  seed(lastGood: readonly LastGood[]): void {
+    for (const { path, raw } of lastGood) {
+      const kind = apiKindOf(raw)
+      const object = kind && parseObject(kind, raw, path).object
+      if (object === undefined) continue // an older release's idea of valid
+      const before = this.#files.get(path) ?? noFile
+      const objects = new Map([...before.objects, [keyOf(object), { raw, object }]])
+      this.#files.set(path, { ...before, objects })
+    }
+  }
+
+  /** What is to be seeded after a restart. */
+  heldBack(): LastGood[] {
+    return [...this.#files].flatMap(([path, { heldBack, objects }]) =>
+      [...heldBack].flatMap((key) => {
+        const raw = objects.get(key)?.raw
+        return raw === undefined ? [] : [{ path, raw }]
+      }),
+    )
+  }
 
   /** Takes over the new text of files; undefined: the file is gone. Returns what changed by it. */
   update(texts: ReadonlyMap<string, string | undefined>): SourceChange {
@@ -62,7 +97,8 @@ export class Files {
   fail(path: string, message: string): SourceChange {
     const before = this.#files.get(path) ?? noFile
     const errors = [{ file: path, object: '', key: '', field: '', message }]
-    this.#files.set(path, { ...before, documents: [], errors })
+    const heldBack = new Set(before.objects.keys())
+    this.#files.set(path, { ...before, documents: [], errors, heldBack })
     return this.#report(new Set())
   }
 
@@ -126,6 +162,7 @@ function readFile(path: string, text: string, before: FileState): FileState {
   const objects = new Map<string, Held>()
   const errors: ValidationError[] = []
   const named = new Set<string>()
+  const heldBack = new Set<string>()
   let unreadable = false
   for (const { objects: raws, error } of documents) {
     if (error !== undefined) {
@@ -156,12 +193,19 @@ function readFile(path: string, text: string, before: FileState): FileState {
       errors.push(...parsed.errors)
       if (parsed.object !== undefined)
         objects.set(keyOf(parsed.object), { raw, object: parsed.object })
-      else if (held !== undefined) objects.set(key, held)
+      else if (held !== undefined) {
+        objects.set(key, held)
+        heldBack.add(key)
+      }
     }
   }
   // Which object an unreadable document was about is not known: none that the file held is taken away.
   if (unreadable) {
-    for (const [key, held] of before.objects) if (!named.has(key)) objects.set(key, held)
+    for (const [key, held] of before.objects) {
+      if (named.has(key)) continue
+      objects.set(key, held)
+      heldBack.add(key)
+    }
   }
-  return { documents, objects, errors }
+  return { documents, objects, errors, heldBack }
 }

@@ -121,7 +121,7 @@ export class Fixture {
   }
 
   async get(path: string): Promise<{ status: number; body: string }> {
-    return await new Promise((resolve, reject) => {
+    return new Promise((resolve, reject) => {
       request({ socketPath: `${this.dir}/admin.sock`, path }, (response) => {
         let body = ''
         response.setEncoding('utf8').on('data', (part: string) => (body += part))
