@@ -58,7 +58,8 @@ t.test(
     const usage = run('--bogus')
     t.equal(usage.status, 2)
     t.match(usage.stderr, /unknown argument "--bogus"/)
-    const dir = t.testdir()
+    const dir = mkdtempSync(join(tmpdir(), 'pillion-main-'))
+    t.teardown(() => rmSync(dir, { recursive: true }))
     const failed = run(
       ...['--dir', join(dir, 'none'), '--status-dir', join(dir, 'status')],
       ...['--listen', `unix:${dir}/l`, '--admin-socket', join(dir, 'a')],

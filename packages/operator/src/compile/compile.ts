@@ -111,11 +111,7 @@ export function compile(
 }
 
 function policyInputsChanged(now: Workloads, before: Workloads): boolean {
-  if (now.identities !== before.identities) return true
-  if (now.namedPorts === before.namedPorts) return false
-  const text = ({ namedPorts }: Workloads): string =>
-    JSON.stringify([...namedPorts].map(([id, names]) => [id, [...names]]).sort())
-  return text(now) !== text(before)
+  return now.identities !== before.identities || now.namedPorts !== before.namedPorts
 }
 
 function compileSettings(snapshot: Snapshot): Map<string, Settings> {

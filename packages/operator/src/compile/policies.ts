@@ -182,7 +182,7 @@ function entriesOf(
     }
     // A name means the port of the pod that is connected to: the subject of ingress, the peer of egress.
     const numbers = (identity: number): readonly number[] =>
-      workloads.namedPorts.get(identity)?.get(`${protocolName}/${port}`) ?? []
+      workloads.namedPorts.get(`${identity}/${protocolName}/${port}`) ?? []
     const one = (peer: number, number: number): PolicyEntry =>
       entry(peer, protocol, { port: number, portBits: 16 })
     if (draft.direction === 'ingress') {

@@ -39,8 +39,8 @@ export interface Workloads {
   /** Names of the node's own Address resources, by node. */
   readonly ownAddresses: ReadonlyMap<string, readonly string[]>
   readonly workloadsByNode: ReadonlyMap<string, ReadonlyMap<string, Workload>>
-  /** Numbers of "TCP/http" in the pods of an identity. */
-  readonly namedPorts: ReadonlyMap<number, ReadonlyMap<string, readonly number[]>>
+  /** Numbers of a named port in the pods of an identity, by "256/TCP/http". */
+  readonly namedPorts: ReadonlyMap<string, readonly number[]>
   readonly pool: Pool
   readonly ignored: ReadonlySet<string>
 }
@@ -89,13 +89,16 @@ export function compileWorkloads(
   return {
     facts,
     byAddress,
-    identities: keep(identityMessages(nextPool), previous?.identities),
+    identities:
+      nextPool === previous?.pool
+        ? previous.identities
+        : keep(identityMessages(nextPool), previous?.identities),
     addresses: keep(addressMessages(byAddress, nodes), previous?.addresses),
     ownAddresses: new Map(
       nodes.map(({ node, addresses }) => [node, addresses.map(hostName)]),
     ),
     workloadsByNode: byNode(facts.values(), previous?.workloadsByNode),
-    namedPorts: namedPorts(facts.values()),
+    namedPorts: keep(namedPorts(facts.values()), previous?.namedPorts),
     pool: nextPool,
     ignored,
   }
@@ -280,20 +283,19 @@ function byNode(
   )
 }
 
-function namedPorts(facts: Iterable<PodFact>): Workloads['namedPorts'] {
-  const out = new Map<number, Map<string, number[]>>()
+function namedPorts(facts: Iterable<PodFact>): Map<string, number[]> {
+  const out = new Map<string, number[]>()
   for (const { identity, pod } of facts) {
     for (const { ports } of [...pod.spec.containers, ...pod.spec.initContainers]) {
       for (const { name, containerPort, protocol } of ports) {
         if (name === undefined) continue
-        const names = out.get(identity) ?? new Map<string, number[]>()
-        out.set(identity, names)
-        const numbers = names.get(`${protocol}/${name}`) ?? []
-        if (!numbers.includes(containerPort)) numbers.push(containerPort)
-        names.set(
-          `${protocol}/${name}`,
-          numbers.sort((a, b) => a - b),
-        )
+        const key = `${identity}/${protocol}/${name}`
+        const numbers = out.get(key)
+        if (numbers === undefined) out.set(key, [containerPort])
+        else if (!numbers.includes(containerPort)) {
+          numbers.push(containerPort)
+          numbers.sort((a, b) => a - b)
+        }
       }
     }
   }
