@@ -10,6 +10,7 @@
 #define AF_INET6 10
 #define SOCK_STREAM 1
 #define SOCK_RAW 3
+#define SOCK_DONE (1 << 1) /* bit of skc_flags: a FIN came in */
 #define EPERM 1
 #define ECONNREFUSED 111
 #define ETH_P_IP 0x0800
@@ -25,7 +26,12 @@ struct sk_buff_head {
 	__u32 qlen;
 };
 
+struct sock_common {
+	unsigned long skc_flags;
+};
+
 struct sock {
+	struct sock_common __sk_common;
 	struct sk_buff_head sk_receive_queue;
 	struct {
 		int len;
@@ -36,6 +42,9 @@ struct sock {
 struct tcp_sock {
 	__u32 snd_una;
 	__u32 write_seq;
+	__u64 bytes_sent;
+	__u64 bytes_retrans;
+	__u64 bytes_received;
 };
 
 struct sk_psock {

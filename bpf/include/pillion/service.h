@@ -25,6 +25,7 @@ static __always_inline struct backend *choose_backend(struct service_key *key)
 	for (int attempt = 0; attempt < 2; attempt++) {
 		struct service *service = bpf_map_lookup_elem(&pl_services, key);
 		struct slot_key slot_key = {};
+		struct backend *backend;
 		struct slot *slot;
 		__u32 number;
 
@@ -37,7 +38,9 @@ static __always_inline struct backend *choose_backend(struct service_key *key)
 		if (!slot)
 			continue;
 		number = bpf_get_prandom_u32() < slot->threshold ? slot->primary : slot->alias;
-		return bpf_map_lookup_elem(&pl_backends, &number);
+		backend = bpf_map_lookup_elem(&pl_backends, &number);
+		if (backend)
+			return backend;
 	}
 	return 0;
 }

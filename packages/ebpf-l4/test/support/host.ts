@@ -89,7 +89,12 @@ export class Host {
     mkdirSync(host.proxyCgroup, { recursive: true })
     host.#network(podNames)
     host.#identities()
-    await host.open(options)
+    try {
+      await host.open(options)
+    } catch (error) {
+      await host.#remove()
+      throw error
+    }
     host.datapath.setSettings({ acceleration: 'off', proxyPort: 0, ...settings })
     host.apply()
     return host
@@ -345,6 +350,10 @@ export class Host {
     const gone = [...this.#children].map((c) => new Promise((r) => c.on('exit', r)))
     writeFileSync(join(this.root, 'cgroup.kill'), '1')
     await Promise.all(gone)
+    await this.#remove()
+  }
+
+  async #remove(): Promise<void> {
     l4.removePins(this.pinDir)
     const spaces = [this.tag, ...[...this.pods.values()].map((pod) => pod.namespace)]
     for (const name of spaces) execFileSync('ip', ['netns', 'del', name])
