@@ -114,7 +114,7 @@ export class Datapath {
     }
     if (changesPolicy(batches)) this.#bumpPolicyGeneration()
     this.#have = want
-    if (!this.#attached) this.#attach()
+    if (!this.#attached) this.attach()
     return {
       writes: batches.reduce((sum, batch) => sum + batch.set.length, 0),
       deletes: batches.reduce((sum, batch) => sum + batch.delete.length, 0),
@@ -228,7 +228,11 @@ export class Datapath {
     map.setAll([[zeroKey, ownerLayout.write({ pid: process.pid, startTime })]])
   }
 
-  #attach(): void {
+  /**
+   * Puts every program on its hook; a link whose program is this one already stays. Called by the first apply, and by
+   * whoever finds with `verifyAttached` that somebody else took one away. Throws BpfError.
+   */
+  attach(): void {
     for (const attachment of attachments) {
       try {
         if (attachment.target === 'sockhash') {

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Design 4.8: what is in the kernel outlives the process that put it there.
+import { rmSync } from 'node:fs'
+import { join } from 'node:path'
 import t from 'tap'
 import { cgroup2Mount, diff, Direction, openPins } from '../src/index.ts'
 import { Host } from './support/host.ts'
@@ -113,8 +115,6 @@ t.test(
 )
 
 t.test('a second agent is refused while the first lives', async (t) => {
-  const { Datapath } = await import('../src/index.ts')
-  void Datapath
   const second = async (index: string, options: object): Promise<void> => {
     const { Datapath } = (await import(index)) as typeof import('../src/index.ts')
     try {
@@ -124,7 +124,6 @@ t.test('a second agent is refused while the first lives', async (t) => {
       console.log((error as { code: string }).code)
     }
   }
-  const { join } = await import('node:path')
   const { out } = await host.call(
     { namespace: host.tag, cgroup: cgroup2Mount() },
     second,
@@ -137,6 +136,14 @@ t.test('a second agent is refused while the first lives', async (t) => {
     },
   )
   t.equal(out, 'FOREIGN_OWNER')
+})
+
+t.test('a link that somebody removed is noticed and made again', (t) => {
+  rmSync(join(host.pinDir, 'links/pl_connect4'))
+  t.match(host.datapath.verifyAttached(), [/pl_connect4 is not effective/])
+  host.datapath.attach()
+  t.same(host.datapath.verifyAttached(), [])
+  t.end()
 })
 
 t.test('a pin directory elsewhere is refused', (t) => {
