@@ -88,7 +88,11 @@ export class Http2Server {
     this.#sessions.set(session, connection)
     session.setLocalWindowSize(connectionWindowBytes)
     session.setTimeout(this.#options.idleTimeoutMs, () => {
-      closeSoon(session)
+      if (session.closed)
+        setImmediate(() => {
+          session.destroy()
+        })
+      else closeSoon(session)
     })
     session.on('close', () => {
       this.#sessions.delete(session)
@@ -186,6 +190,12 @@ class Http2Responder implements Responder {
   constructor(stream: ServerHttp2Stream, session: ServerHttp2Session) {
     this.#stream = stream
     this.#session = session
+    stream.on('aborted', () => {
+      // Closed by the peer: node keeps such a stream, and its session, until somebody has read what is left of it.
+      setImmediate(() => {
+        if (!stream.destroyed) stream.destroy()
+      })
+    })
     stream.on('close', () => {
       if (!stream.writableFinished || stream.rstCode !== constants.NGHTTP2_NO_ERROR)
         this.onGone?.()

@@ -118,6 +118,9 @@ export class Listener {
     const http2 = isHttp2(service.protocol)
     const client = this.#config.current.clients.of(origin)
     const connection = { origin, client, service, http2 }
+    // HTTP/1.1 may end its side and wait for the answer; an HTTP/2 session without its reading side is over, and node would
+    // keep it.
+    socket.allowHalfOpen = !http2
     if (http2) this.#http2.accept(socket, connection)
     else this.#http1.accept(socket, connection)
     socket.resume()

@@ -148,9 +148,12 @@ class Http2Call implements UpstreamCall, Waiting {
     })
     stream.on('end', () => {
       this.#endSeen = true
-      // Trailers come before 'end' in node, but only a stream with a head has ended well.
-      if (!this.#headSeen || stream.rstCode !== constants.NGHTTP2_NO_ERROR) return
-      if (this.#finish()) this.#events.onEnd(this.#trailers)
+      const good = this.#headSeen && stream.rstCode === constants.NGHTTP2_NO_ERROR
+      if (good && this.#finish()) this.#events.onEnd(this.#trailers)
+      this.#bury(stream)
+    })
+    stream.on('aborted', () => {
+      this.#bury(stream)
     })
     stream.on('error', (error) => {
       this.#fail(stream, error)
@@ -211,6 +214,20 @@ class Http2Call implements UpstreamCall, Waiting {
     if (stream === undefined) return
     setImmediate(() => {
       if (!stream.destroyed) stream.close(code)
+    })
+  }
+
+  /**
+   * Ends a stream whose answer is over while its request is not. Node leaves a stream that the peer closed without an
+   * error waiting for its own unsent bytes for ever: no 'close', and a session that never drains.
+   */
+  #bury(stream: ClientHttp2Stream): void {
+    setImmediate(() => {
+      if (stream.destroyed || (stream.writableFinished && !stream.closed)) return
+      this.#body?.destroy()
+      this.#fail(stream, undefined)
+      if (stream.closed) stream.destroy()
+      else stream.close(constants.NGHTTP2_CANCEL)
     })
   }
 

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+// The downstream side of an HTTP/1.1 exchange, over node's ServerResponse.
+import type { ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import type { Responder } from '../exchange.ts'
+import type { Headers } from '../headers.ts'
+
+export class Http1Responder implements Responder {
+  readonly #response: ServerResponse
+  readonly #firstBytes: Buffer | undefined
+  #continued = false
+  #tunnelled = false
+  onDrain: (() => void) | undefined
+  onGone: (() => void) | undefined
+
+  /** `firstBytes`: what came after the head of an Upgrade. */
+  constructor(response: ServerResponse, firstBytes?: Buffer) {
+    this.#response = response
+    this.#firstBytes = firstBytes
+    response.on('close', () => {
+      if (!response.writableFinished && !this.#tunnelled) this.onGone?.()
+    })
+    response.on('error', ignore)
+  }
+
+  informational(status: number, headers: Headers): void {
+    const response = this.#response
+    if (response.headersSent || response.req.httpVersionMinor < 1) return
+    if (status === 100) {
+      if (!this.#continued) response.writeContinue()
+      this.#continued = true
+    } else if (status === 103) {
+      response.writeEarlyHints(toObject(headers))
+    } // node can write no other 1xx; they are optional to forward (RFC 9110 15.2)
+  }
+
+  head(status: number, headers: Headers, ended: boolean, close: boolean): void {
+    const response = this.#response
+    if (close) response.shouldKeepAlive = false
+    response.writeHead(status, headers)
+    if (ended) response.end()
+  }
+
+  write(chunk: Buffer): boolean {
+    const response = this.#response
+    if (response.write(chunk)) return true
+    response.once('drain', () => {
+      const resume = this.onDrain
+      this.onDrain = undefined
+      resume?.()
+    })
+    return response.destroyed // nobody will drain a destroyed response
+  }
+
+  end(trailers: Headers | undefined): void {
+    if (trailers !== undefined) {
+      const pairs: [string, string][] = []
+      for (let i = 0; i < trailers.length; i += 2)
+        pairs.push([trailers[i] ?? '', trailers[i + 1] ?? ''])
+      this.#response.addTrailers(pairs)
+    }
+    this.#response.end()
+  }
+
+  abort(): void {
+    this.#response.destroy()
+  }
+
+  tunnel(
+    headers: Headers,
+    upstream: Duplex,
+    head: Buffer,
+    over: (sent: number) => void,
+  ): void {
+    const response = this.#response
+    const { socket } = response
+    this.#tunnelled = true
+    if (socket === null) {
+      upstream.destroy()
+      over(0)
+      return
+    }
+    response.detachSocket(socket)
+    let text = 'HTTP/1.1 101 Switching Protocols\r\n'
+    for (let i = 0; i < headers.length; i += 2)
+      text += `${headers[i]}: ${headers[i + 1]}\r\n`
+    socket.write(
+      `${text}connection: Upgrade\r\nupgrade: ${response.req.headers.upgrade}\r\n\r\n`,
+      'latin1',
+    )
+    if (head.length > 0) socket.write(head)
+    if (this.#firstBytes !== undefined && this.#firstBytes.length > 0)
+      upstream.write(this.#firstBytes)
+    join(socket, upstream, over)
+  }
+}
+
+/** Two sockets as one, half-closes included; `over` is called once, when both are closed. */
+function join(downstream: Socket, upstream: Duplex, over: (sent: number) => void): void {
+  let open = 2
+  const before = downstream.bytesWritten
+  const closed = (): void => {
+    if (--open === 0) over(downstream.bytesWritten - before)
+  }
+  for (const [one, other] of [
+    [downstream, upstream],
+    [upstream, downstream],
+  ] as const) {
+    one.on('error', ignore)
+    one.on('close', () => {
+      if (!other.destroyed && !one.readableEnded) other.destroy()
+      closed()
+    })
+    one.pipe(other)
+  }
+}
+
+function toObject(headers: Headers): Record<string, string> {
+  const object: Record<string, string> = {}
+  for (let i = 0; i < headers.length; i += 2)
+    object[headers[i] ?? ''] = headers[i + 1] ?? ''
+  return object
+}
+
+/** 'close' follows every error and says what matters. */
+function ignore(): void {
+  /* nothing to do */
+}
