@@ -14,17 +14,18 @@ const clients = ['client-1', 'client-2']
 
 for (const client of clients) {
   t.test(`${client}: nginx by name, by both families`, async (t) => {
-    const seen = new Set<string>()
-    for (let i = 0; i < 20; i++) {
-      const { out } = await exec(client, 'curl', '-s', '-m', '5', 'http://web/')
-      seen.add(out)
-    }
+    const many = await shell(
+      client,
+      'for i in $(seq 20); do curl -4 -s -m 5 http://web/; done',
+    )
+    const seen = new Set(many.out.split('\n'))
     t.equal(seen.size, 2, `both endpoints answer: ${[...seen].join(', ')}`)
     const v6 = await exec(client, 'curl', '-6', '-s', '-m', '5', 'http://web/')
     t.match(v6.out, /^nginx fd00/, 'IPv6')
     const peer = await exec(
       client,
       'curl',
+      '-4',
       '-s',
       '-o',
       '/dev/null',

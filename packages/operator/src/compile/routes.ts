@@ -147,7 +147,7 @@ function routeRules(route: Route, declaration: Declaration, refs: Backends): Sor
       consumerNamespace: '',
       filters: compileFilters(rule.filters),
       backends: refs.of(route, rule, i),
-      ...limits('timeouts' in rule ? (rule as HttpRule) : undefined, declaration),
+      ...limits(route.kind === 'HTTPRoute' ? (rule as HttpRule) : undefined, declaration),
     }
     const matches =
       route.kind === 'GRPCRoute'

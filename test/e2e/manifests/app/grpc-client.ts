@@ -15,7 +15,7 @@ const client = new Echo(address, credentials.createInsecure()) as unknown as Ech
 const pods: Record<string, number> = {}
 for (let i = 0; i < Number(calls); i++) {
   const pod = await new Promise<string>((resolve) =>
-    client.who('', (error, answer) => resolve(error?.details ?? answer ?? '')),
+    client.who('?', (error, answer) => resolve(error?.details ?? answer ?? '')),
   )
   pods[pod] = (pods[pod] ?? 0) + 1
 }
