@@ -7,6 +7,8 @@ export type ToWorker =
   | {
       readonly type: 'config'
       readonly seq: number
+      /** True: what is not named is gone. */
+      readonly full: boolean
       readonly upserts: readonly (readonly [Kind, string, unknown])[]
       readonly removals: readonly (readonly [Kind, string])[]
     }
@@ -36,6 +38,19 @@ export function deltaOf(
     }
   }
   return { upserts, removals }
+}
+
+/** Names that a full configuration with these upserts no longer has. */
+export function goneFrom(
+  resources: Resources,
+  upserts: readonly (readonly [Kind, string, unknown])[],
+): [Kind, string][] {
+  const named = new Set(upserts.map(([kind, name]) => `${kind}/${name}`))
+  return (Object.keys(resources) as Kind[]).flatMap((kind) =>
+    [...resources[kind].keys()]
+      .filter((name) => !named.has(`${kind}/${name}`))
+      .map((name): [Kind, string] => [kind, name]),
+  )
 }
 
 /** The resources after a difference, and what changed. */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The parent: holds the listening sockets and the configuration, serves nothing. Workers are child processes that inherit
 // the sockets; not node:cluster, whose parent closes a shared socket with the last worker, and with it the backlog that
-// must survive a crash (docs/decisions).
+// must survive a crash.
 import { type ChildProcess, fork } from 'node:child_process'
 import type { Changes, Resources } from '@pillion/contract'
 import type { Logger } from 'pino'
@@ -83,16 +83,20 @@ export class Supervisor {
   /** Puts a configuration in force in every worker. Throws when a worker refuses it. */
   async configure(resources: Resources, changes: Changes): Promise<void> {
     const delta = deltaOf(resources, changes)
-    const slots = this.#slots.filter((slot) => slot.child !== undefined)
+    const told = new Set<ChildProcess>()
     const errors = await Promise.all(
-      slots.map(async (slot) => this.#send(slot, { type: 'config', seq: 0, ...delta })),
+      this.#slots.map(async (slot) => {
+        if (slot.child !== undefined) told.add(slot.child)
+        return this.#send(slot, { type: 'config', seq: 0, full: false, ...delta })
+      }),
     )
     const refused = errors.find((error) => typeof error === 'string')
-    if (refused !== undefined) throw new TypeError(String(refused))
+    if (refused !== undefined) throw new TypeError(refused)
     this.#resources = resources
-    // A worker that started meanwhile was given the one before.
-    for (const slot of this.#slots)
-      if (!slots.includes(slot) && slot.child !== undefined) void this.#configureAll(slot)
+    // A worker that started meanwhile was given the configuration before this one.
+    for (const slot of this.#slots) {
+      if (slot.child !== undefined && !told.has(slot.child)) void this.#configureAll(slot)
+    }
   }
 
   /** Asks every worker; those that do not answer are left out. */
@@ -173,6 +177,7 @@ export class Supervisor {
     const error = await this.#send(slot, {
       type: 'config',
       seq: 0,
+      full: true,
       upserts,
       removals: [],
     })

@@ -8,7 +8,7 @@ import { Http1Server } from './downstream/http1.ts'
 import { Http2Server } from './downstream/http2.ts'
 import { Listener } from './downstream/listener.ts'
 import { drain } from './drain.ts'
-import { applyUpserts, type FromWorker, type ToWorker } from './ipc.ts'
+import { applyUpserts, goneFrom, type FromWorker, type ToWorker } from './ipc.ts'
 import { Metrics } from './metrics/metrics.ts'
 import type { Options } from './options.ts'
 import { ProxyState } from './gen/layout.ts'
@@ -95,11 +95,10 @@ export class Worker {
 
   #configure(message: Extract<ToWorker, { type: 'config' }>): void {
     try {
-      const { resources, changes } = applyUpserts(
-        this.#config.resources,
-        message.upserts,
-        message.removals,
-      )
+      const held = this.#config.resources
+      const { upserts } = message
+      const removals = message.full ? goneFrom(held, upserts) : message.removals
+      const { resources, changes } = applyUpserts(held, upserts, removals)
       this.#config.update(resources, changes)
       send({ type: 'applied', seq: message.seq, error: undefined })
     } catch (error) {

@@ -119,6 +119,24 @@ t.test('the operator goes away: everything serves on, also a new worker', async 
   t.pass('serves')
 })
 
+t.test('the parent killed: its worker goes too, and leaves the port', async (t) => {
+  const proxy = await startProxy(resources)
+  t.teardown(async () => proxy.stop())
+  const { workers } = JSON.parse((await proxy.admin('/debug/config')).body) as {
+    workers: number[]
+  }
+  proxy.process.kill('SIGKILL')
+  await until(() => {
+    try {
+      process.kill(workers[0] ?? 0, 0)
+      return false
+    } catch {
+      return true
+    }
+  }, 'the worker to go')
+  await t.rejects(ask(proxy.port, 1, '/'), { code: 'ECONNREFUSED' })
+})
+
 t.test('two workers share the port, and their metrics are one', async (t) => {
   const proxy = await startProxy(resources, ['--workers', '2'])
   t.teardown(async () => proxy.stop())
