@@ -98,7 +98,7 @@ async function withoutMesh(): Promise<Speed> {
 
 async function meshOn(): Promise<void> {
   step('The mesh starts: no pod is touched')
-  await must('lab', 'mesh')
+  await must('lab', 'mesh', 'on')
   const { code, out } = await pillion('status')
   show(out)
   check(code === 0, 'every node acknowledged the configuration')

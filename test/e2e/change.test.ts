@@ -226,8 +226,8 @@ t.test('pods that ran before the agent are meshed from their next connect', asyn
     0,
     'no mesh, no service address',
   )
-  await must(['lab', 'mesh'], 60_000)
+  await must(['lab', 'mesh', 'on'], 60_000)
   const { out } = await exec('client-1', 'curl', '-s', '-m', '5', 'http://web/')
   t.match(out, /^nginx/)
-  t.same(await debug('node-1', '/debug/diff'), {})
+  t.same(await debug('node-1', '/debug/diff'), [])
 })

@@ -42,7 +42,7 @@ t.test('the agent costs no request', async (t) => {
     t.ok(ok > 100, `${ok} requests`)
     t.same(errors, {})
   }
-  t.same(await debug('node-1', '/debug/diff'), {})
+  t.same(await debug('node-1', '/debug/diff'), [])
 })
 
 t.test('the operator costs no request', async (t) => {
