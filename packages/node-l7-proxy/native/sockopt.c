@@ -32,8 +32,8 @@ static napi_value throw_errno(napi_env env, const char *operation, int err)
 
 	snprintf(text, sizeof(text), "%s: %s", operation, strerror(err));
 	if (napi_create_string_utf8(env, text, NAPI_AUTO_LENGTH, &message) != napi_ok ||
-	    napi_create_string_utf8(env, strerrorname_np(err) ? strerrorname_np(err) : "EUNKNOWN",
-				    NAPI_AUTO_LENGTH, &code) != napi_ok ||
+	    napi_create_string_utf8(env, strerrorname_np(err) ? strerrorname_np(err) : "EUNKNOWN", NAPI_AUTO_LENGTH,
+				    &code) != napi_ok ||
 	    napi_create_error(env, code, message, &error) != napi_ok ||
 	    napi_create_int32(env, err, &number) != napi_ok ||
 	    napi_set_named_property(env, error, "errno", number) != napi_ok)
@@ -123,8 +123,7 @@ static napi_value open_socket(napi_env env, napi_callback_info info)
 	if (fd < 0)
 		return throw_errno(env, "socket", errno);
 	if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) != 0 ||
-	    (type != napi_undefined &&
-	     setsockopt(fd, SOL_PILLION, PILLION_ON_BEHALF_OF, &who, sizeof(who)) != 0)) {
+	    (type != napi_undefined && setsockopt(fd, SOL_PILLION, PILLION_ON_BEHALF_OF, &who, sizeof(who)) != 0)) {
 		err = errno;
 		close(fd);
 		return throw_errno(env, "setsockopt(PILLION_ON_BEHALF_OF)", err);
@@ -183,8 +182,7 @@ static napi_value listen_socket(napi_env env, napi_callback_info info)
 	bool reuse_port;
 	int fd, err, family, on = 1;
 
-	if (!get_args(env, info, 3, argv) ||
-	    napi_get_value_string_utf8(env, argv[0], NULL, 0, &length) != napi_ok ||
+	if (!get_args(env, info, 3, argv) || napi_get_value_string_utf8(env, argv[0], NULL, 0, &length) != napi_ok ||
 	    length >= sizeof(text) ||
 	    napi_get_value_string_utf8(env, argv[0], text, sizeof(text), &length) != napi_ok ||
 	    napi_get_value_uint32(env, argv[1], &port) != napi_ok || port > UINT16_MAX ||
@@ -222,8 +220,7 @@ static napi_value init(napi_env env, napi_value exports)
 		{ "closeFd", NULL, close_fd, NULL, NULL, NULL, napi_enumerable, NULL },
 	};
 
-	if (napi_define_properties(env, exports, sizeof(properties) / sizeof(properties[0]), properties) !=
-	    napi_ok)
+	if (napi_define_properties(env, exports, sizeof(properties) / sizeof(properties[0]), properties) != napi_ok)
 		napi_throw_error(env, NULL, "sockopt: cannot define properties");
 	return exports;
 }
