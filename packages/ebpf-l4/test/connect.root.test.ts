@@ -68,11 +68,7 @@ t.test(
     t.equal(formatAddress(close.dst), a.ip4)
     t.equal(close.srcIdentity, client.identity)
     t.equal(close.dstIdentity, a.identity)
-    t.equal(
-      close.bytesReceived,
-      BigInt(`a ::ffff:${client.ip4}`.length),
-      'payload only',
-    )
+    t.equal(close.bytesReceived, BigInt(`a ::ffff:${client.ip4}`.length), 'payload only')
   },
 )
 

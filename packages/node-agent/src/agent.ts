@@ -210,12 +210,16 @@ export class Agent {
   #verify(): void {
     const lost = this.#datapath.verifyAttached()
     if (lost.length > 0 && this.#reconciler.applied) {
-      this.#log.error({ problems: lost }, 'programs are not effective, attaching them again')
+      this.#log.error(
+        { problems: lost },
+        'programs are not effective, attaching them again',
+      )
       this.#datapath.attach()
     }
     const problems = this.#datapath.verifyAttached()
     if (this.#reconciler.applied && problems.join() !== this.#problems.join()) {
-      if (problems.length > 0) this.#log.error({ problems }, 'programs cannot be attached')
+      if (problems.length > 0)
+        this.#log.error({ problems }, 'programs cannot be attached')
       else this.#log.info('all programs are effective')
     }
     this.#problems = problems
