@@ -91,7 +91,10 @@ t.test(
       return /not permitted|Couldn|Failed|refused|denied/i.test(out)
     })
     const { errors } = await running.stop()
-    t.same(Object.keys(errors), ['EPERM'], 'the kernel says so at connect')
+    const { EPERM = 0, ...cut } = errors
+    t.ok(EPERM > 0, 'the kernel says so at connect')
+    const others = Object.values(cut).reduce((sum, count) => sum + count, 0)
+    t.ok(others <= 4, `beside the four requests in flight: ${JSON.stringify(cut)}`)
     const { ms, code } = await exec('client-1', 'curl', '-s', '-m', '5', 'http://web/')
     t.not(code, 0)
     t.ok(ms < 3000, 'no time-out')

@@ -10,6 +10,7 @@
 #define AF_INET6 10
 #define SOCK_STREAM 1
 #define SOCK_RAW 3
+#define TCP_USER_TIMEOUT 18
 #define SOCK_DONE (1 << 1) /* bit of skc_flags: a FIN came in */
 #define EPERM 1
 #define ECONNREFUSED 111
