@@ -37,11 +37,15 @@ export type Config = {
   readonly accessLog: boolean
 }
 
+/** Services that left, kept at most. */
+const maxWithdrawn = 256
+
 /** Holds what is in force and makes the next one from a change, touching only what the change is about. */
 export class ConfigStore {
   readonly #metrics: Metrics
   readonly #endpoints: Map<string, Endpoint> = new Map()
   readonly #endpointsOf: Map<number, Map<string, Endpoint>> = new Map()
+  readonly #withdrawn: Map<number, Service> = new Map()
   #resources: Resources = emptyResources()
   current: Config
   /** True after the first configuration. */
@@ -66,6 +70,25 @@ export class ConfigStore {
     return this.#endpoints
   }
 
+  /**
+   * The service that the kernel redirected a connection for. One that is no longer declared counts as well: the kernel
+   * learns of it a moment after we do, and what it redirects meanwhile is served once and told to close.
+   */
+  accepting(id: number): Service | undefined {
+    const service = this.current.byId.get(id)
+    if (service !== undefined && service.protocol !== L7Protocol.UNSPECIFIED) return service
+    return this.#withdrawn.get(id)
+  }
+
+  #withdraw(service: Service | undefined): void {
+    if (service === undefined || service.protocol === L7Protocol.UNSPECIFIED) return
+    this.#withdrawn.set(service.id, service)
+    const [oldest] = this.#withdrawn.keys()
+    if (this.#withdrawn.size > maxWithdrawn && oldest !== undefined) {
+      this.#withdrawn.delete(oldest)
+    }
+  }
+
   /** Compiles first and swaps last: on a throw, what was in force stays in force. */
   update(resources: Resources, changes: Changes): void {
     const tables = this.#compileTables(resources, changes)
@@ -73,6 +96,9 @@ export class ConfigStore {
     const byName = new Map(this.current.byName)
     for (const name of touched) {
       const message = resources.servicePort.get(name)
+      if (message?.l7Protocol !== this.current.byName.get(name)?.protocol) {
+        this.#withdraw(this.current.byName.get(name))
+      }
       if (message === undefined) byName.delete(name)
       else byName.set(name, this.#service(name, message, tables.get(name), resources))
     }

@@ -2,7 +2,6 @@
 // accept → origin → codec. Nothing is read from a connection before the kernel has said where it was headed, and the codec
 // follows from the declared service alone: there is no sniffing.
 import { createServer, type Server, type Socket } from 'node:net'
-import { L7Protocol } from '@pillion/contract'
 import { type ConfigStore, isHttp2, type Service } from '../config/config.ts'
 import type { Datapath } from '../datapath.ts'
 import type { Metrics } from '../metrics/metrics.ts'
@@ -108,10 +107,7 @@ export class Listener {
   }
 
   #serviceOf(origin: Origin): Service | undefined {
-    const service = this.#config.current.byId.get(origin.service)
-    return service === undefined || service.protocol === L7Protocol.UNSPECIFIED
-      ? undefined
-      : service
+    return this.#config.accepting(origin.service)
   }
 
   #start(socket: Socket, origin: Origin, service: Service): void {

@@ -202,6 +202,10 @@ t.test(
     const last = await ask(proxy.port, 9, '/', { agent })
     t.equal(last.status, 200)
     t.equal(last.headers.connection, 'close')
+    // The kernel hears of it a moment later: what it still redirects is served, and told to close as well.
+    const late = await ask(proxy.port, 9, '/')
+    t.equal(late.status, 200)
+    t.equal(late.headers.connection, 'close')
   },
 )
 
