@@ -76,7 +76,8 @@ export class ConfigStore {
    */
   accepting(id: number): Service | undefined {
     const service = this.current.byId.get(id)
-    if (service !== undefined && service.protocol !== L7Protocol.UNSPECIFIED) return service
+    if (service !== undefined && service.protocol !== L7Protocol.UNSPECIFIED)
+      return service
     return this.#withdrawn.get(id)
   }
 
