@@ -65,11 +65,16 @@ static void fail(struct call *call, size_t i, const char *want)
 
 int32_t arg_int(struct call *call, size_t i)
 {
-	int32_t value = -1;
+	double value = arg_number(call, i);
 
-	if (!call->failed && napi_get_value_int32(call->env, call->args[i], &value) != napi_ok)
+	/* Not napi_get_value_int32: it makes 0 of NaN, which is a descriptor. */
+	if (call->failed)
+		return -1;
+	if (!(value >= INT32_MIN && value <= INT32_MAX) || value != (int32_t)value) {
 		fail(call, i, "integer");
-	return value;
+		return -1;
+	}
+	return (int32_t)value;
 }
 
 double arg_number(struct call *call, size_t i)
@@ -107,13 +112,30 @@ void arg_string(struct call *call, size_t i, char *buffer, size_t size)
 		napi_get_value_string_utf8(call->env, call->args[i], buffer, size, &length);
 }
 
-void *arg_external(struct call *call, size_t i)
+void *arg_external(struct call *call, size_t i, const napi_type_tag *kind)
 {
+	napi_valuetype type = napi_undefined;
+	bool same = false;
 	void *value = NULL;
 
-	if (!call->failed && (napi_get_value_external(call->env, call->args[i], &value) != napi_ok || !value))
-		fail(call, i, "open handle");
+	if (call->failed)
+		return NULL;
+	if (napi_typeof(call->env, call->args[i], &type) != napi_ok || type != napi_external ||
+	    napi_check_object_type_tag(call->env, call->args[i], kind, &same) != napi_ok || !same ||
+	    napi_get_value_external(call->env, call->args[i], &value) != napi_ok || !value)
+		fail(call, i, "handle of the right kind");
 	return value;
+}
+
+napi_value make_external(napi_env env, void *data, napi_finalize finalize, const napi_type_tag *kind)
+{
+	napi_value result;
+
+	if (napi_create_external(env, data, finalize, NULL, &result) != napi_ok) {
+		finalize(env, data, NULL);
+		return throw_errno(env, "handle", ENOMEM);
+	}
+	return napi_type_tag_object(env, result, kind) == napi_ok ? result : throw_errno(env, "handle", ENOMEM);
 }
 
 napi_value throw_errno(napi_env env, const char *what, int error)

@@ -31,7 +31,10 @@ double arg_number(struct call *call, size_t i);
 struct bytes arg_bytes(struct call *call, size_t i);
 /* `buffer` holds a NUL-terminated copy; too long is an error. */
 void arg_string(struct call *call, size_t i, char *buffer, size_t size);
-void *arg_external(struct call *call, size_t i);
+/* The handle must be of this kind: another kind's memory is never touched. */
+void *arg_external(struct call *call, size_t i, const napi_type_tag *kind);
+/* NULL, with an exception pending, when there is no memory: `finalize` was called then. */
+napi_value make_external(napi_env env, void *data, napi_finalize finalize, const napi_type_tag *kind);
 
 /* Throws Error(`${what}: ${strerror(error)}`) with errno and, when libbpf wrote one, the log. Returns NULL. */
 napi_value throw_errno(napi_env env, const char *what, int error);

@@ -14,6 +14,8 @@ struct object {
 	struct bpf_object *object;
 };
 
+static const napi_type_tag object_kind = { 0x70696c6c696f6e00, 1 };
+
 static void object_finalize(napi_env env, void *data, void *hint)
 {
 	struct object *handle = data;
@@ -27,7 +29,7 @@ static void object_finalize(napi_env env, void *data, void *hint)
 
 static struct bpf_object *opened(struct call *call, size_t i)
 {
-	struct object *handle = arg_external(call, i);
+	struct object *handle = arg_external(call, i, &object_kind);
 
 	if (handle && !handle->object) {
 		call->failed = true;
@@ -41,7 +43,6 @@ EXPORT(object_open)
 {
 	char path[PATH_MAX], pins[PATH_MAX];
 	struct object *handle;
-	napi_value result;
 	struct call call;
 
 	if (!call_begin(&call, env, info, 2))
@@ -60,11 +61,7 @@ EXPORT(object_open)
 		free(handle);
 		return throw_errno(env, path, errno);
 	}
-	if (napi_create_external(env, handle, object_finalize, NULL, &result) != napi_ok) {
-		object_finalize(env, handle, NULL);
-		return NULL;
-	}
-	return result;
+	return make_external(env, handle, object_finalize, &object_kind);
 }
 
 /* Offset and size of a `const volatile` variable in .rodata. */
@@ -121,6 +118,9 @@ EXPORT(object_set_variable)
 		data = map ? (uint8_t *)bpf_map__initial_value(map, &length) : NULL;
 		if (!data || size != value.length || (size_t)offset + size > length)
 			return throw_range(env, "the value has not the size of the variable");
+		/* The kernel has its own copy by now: the programs would not see the change. */
+		if (bpf_map__fd(map) >= 0)
+			return throw_errno(env, "the object is loaded", EBUSY);
 		memcpy(data + offset, value.data, size);
 	}
 	napi_get_boolean(env, found, &result);
@@ -159,7 +159,7 @@ EXPORT(object_program_fd)
 	if (call.failed)
 		return NULL;
 	program = bpf_object__find_program_by_name(object, name);
-	if (!program)
+	if (!program || bpf_program__fd(program) < 0) /* no such program, or not loaded */
 		return throw_errno(env, name, ENOENT);
 	return make_number(env, bpf_program__fd(program));
 }
@@ -172,7 +172,7 @@ EXPORT(object_close)
 
 	if (!call_begin(&call, env, info, 1))
 		return NULL;
-	handle = arg_external(&call, 0);
+	handle = arg_external(&call, 0, &object_kind);
 	if (call.failed)
 		return NULL;
 	if (handle->object)

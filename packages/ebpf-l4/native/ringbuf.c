@@ -13,6 +13,8 @@ struct ring {
 	size_t used, record;
 };
 
+static const napi_type_tag ring_kind = { 0x70696c6c696f6e00, 2 };
+
 /* Stops the walk when the buffer is full; libbpf has counted this record as consumed by then. */
 static int on_record(void *context, void *data, size_t size)
 {
@@ -40,7 +42,6 @@ static void ring_finalize(napi_env env, void *data, void *hint)
 EXPORT(ringbuf_open)
 {
 	struct ring *ring;
-	napi_value result;
 	struct call call;
 	int fd, record;
 
@@ -62,11 +63,7 @@ EXPORT(ringbuf_open)
 		free(ring);
 		return throw_errno(env, "ring buffer", errno);
 	}
-	if (napi_create_external(env, ring, ring_finalize, NULL, &result) != napi_ok) {
-		ring_finalize(env, ring, NULL);
-		return NULL;
-	}
-	return result;
+	return make_external(env, ring, ring_finalize, &ring_kind);
 }
 
 /* (handle, Buffer) -> bytes filled: as many whole records as there were and fit */
@@ -78,7 +75,7 @@ EXPORT(ringbuf_consume)
 
 	if (!call_begin(&call, env, info, 2))
 		return NULL;
-	ring = arg_external(&call, 0);
+	ring = arg_external(&call, 0, &ring_kind);
 	if (call.failed)
 		return NULL;
 	ring->into = arg_bytes(&call, 1);
@@ -101,7 +98,7 @@ EXPORT(ringbuf_close)
 
 	if (!call_begin(&call, env, info, 1))
 		return NULL;
-	ring = arg_external(&call, 0);
+	ring = arg_external(&call, 0, &ring_kind);
 	if (call.failed)
 		return NULL;
 	if (ring->ring)
