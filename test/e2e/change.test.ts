@@ -29,20 +29,45 @@ metadata: { name: plain, namespace: e2e }
 spec: { targetRef: { name: plain }, protocol: http }
 `
 
-const isL7 = async (): Promise<boolean> => {
-  const { out } = await exec('client-1', 'curl', '-s', '-m', '2', 'http://plain/')
-  return out.includes('traceparent')
+/** In the pod, so that starting a command does not count: when did the first answer of the wanted kind come? */
+function watchPlain(): {
+  since(startMs: number, l7: boolean): Promise<number>
+  stop(): void
+} {
+  const script =
+    'while :; do echo "$(date +%s%3N) $(curl -s -m 2 http://plain/ | grep -c traceparent)"; sleep 0.02; done'
+  const child = start('client-1', 'sh', '-c', script)
+  let out = ''
+  child.stdout?.on('data', (data) => (out += data))
+  return {
+    since: async (startMs, l7) => {
+      let found: number | undefined
+      await until(l7 ? 'L7' : 'L4', () => {
+        const lines = out.split('\n').map((line) => line.split(' ').map(Number))
+        found = lines.find(
+          ([at = 0, marked]) => at > startMs && marked === Number(l7),
+        )?.[0]
+        return found !== undefined
+      })
+      return (found ?? Infinity) - startMs
+    },
+    stop: () => child.kill(),
+  }
 }
 
 t.test('a service becomes L7 within a second, and back; nothing breaks', async (t) => {
   const fresh = await load('client-1', 'http://plain/', 'new')
   const kept = await load('client-1', 'http://plain/', 'keep')
-  t.notOk(await isL7())
+  const plain = watchPlain()
+  await plain.since(Date.now(), false)
   t.equal((await withYaml('apply', declared)).code, 0)
-  t.ok((await until('L7', isL7)) < 1000, 'to L7')
+  const toL7 = await plain.since(Date.now(), true)
+  t.ok(toL7 < 1000, `to L7 in ${toL7} ms`)
   await sleep(300)
   t.equal((await withYaml('delete', declared)).code, 0)
-  t.ok((await until('L4', async () => !(await isL7()))) < 1000, 'and back')
+  const toL4 = await plain.since(Date.now(), false)
+  t.ok(toL4 < 1000, `and back in ${toL4} ms`)
+  plain.stop()
   for (const running of [fresh, kept]) {
     const { ok, errors } = await running.stop()
     t.ok(ok > 100, `${ok} requests`)
@@ -122,6 +147,30 @@ t.test(
     )
   },
 )
+
+t.test('AccessPolicy: a deny by service account wins over everything', async (t) => {
+  const accessPolicy = `
+apiVersion: mesh.pillion.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: no-clients, namespace: e2e }
+spec:
+  selector: { matchLabels: { app: redis } }
+  action: Deny
+  rules:
+    - from: [{ serviceAccounts: [e2e/default] }]
+      ports: [{ port: 6379, protocol: TCP }]
+`
+  const ping = (): ReturnType<typeof exec> =>
+    exec('client-1', 'redis-cli', '-h', 'redis', 'ping')
+  t.equal((await ping()).out, 'PONG')
+  t.equal((await withYaml('apply', accessPolicy)).code, 0)
+  await until('denied', async () => (await ping()).out !== 'PONG')
+  t.match((await ping()).err, /not permitted/)
+  const why = await pillion(['explain', 'e2e/client-1', 'e2e/redis:6379'])
+  t.match(why.out, /AccessPolicy e2e\/no-clients/)
+  t.equal((await withYaml('delete', accessPolicy)).code, 0)
+  await until('allowed again', async () => (await ping()).out === 'PONG')
+})
 
 t.test("same-node L7 is no way around the target's policy", async (t) => {
   const policy = deny.replace('app: web', 'app: http').replace('name: web', 'name: http')

@@ -157,26 +157,15 @@ for (const client of clients) {
   })
 }
 
-t.test('UDP: DNS crosses the mesh, over TCP too', async (t) => {
-  const udp = await exec(
-    'client-2',
-    'dig',
-    '+short',
-    '+tries=1',
-    '+time=1',
-    'web.e2e.svc.cluster.local',
-  )
-  t.match(udp.out, /^10\.96\./)
-  const tcp = await exec(
-    'client-2',
-    'dig',
-    '+tcp',
-    '+short',
-    '+time=1',
-    'web.e2e.svc.cluster.local',
-  )
-  t.equal(tcp.out, udp.out)
-})
+for (const client of clients) {
+  t.test(`${client}: UDP: DNS crosses the mesh, over TCP too`, async (t) => {
+    const dig = ['dig', '+short', '+tries=1', '+time=1', 'web.e2e.svc.cluster.local']
+    const udp = await exec(client, ...dig)
+    t.match(udp.out, /^10\.96\./)
+    const tcp = await exec(client, ...dig, '+tcp')
+    t.equal(tcp.out, udp.out)
+  })
+}
 
 t.test('pods reach each other by address, across nodes', async (t) => {
   const pods = JSON.parse(

@@ -31,6 +31,11 @@ export interface Attachment {
   readonly object: string
   readonly target: AttachTarget
   readonly type: number
+  /**
+   * Only while some policy exists. Without any, every packet would pass these programs to learn that it may pass: 3 % of a
+   * connection set-up.
+   */
+  readonly onlyWithPolicy?: true
 }
 
 /** In the order of attachment: what records comes before what relies on it, what refuses comes last. */
@@ -118,12 +123,14 @@ export const attachments: readonly Attachment[] = [
     object: 'ingress',
     target: 'node',
     type: AttachType.cgroupInetIngress,
+    onlyWithPolicy: true,
   },
   {
     program: 'pl_egress',
     object: 'ingress',
     target: 'node',
     type: AttachType.cgroupInetEgress,
+    onlyWithPolicy: true,
   },
 ]
 

@@ -80,6 +80,8 @@ export class Datapath {
   #have: Tables | undefined
   #settings: Settings
   #attached = false
+  /** Some policy exists: packets are judged, too. */
+  #guarded = false
 
   private constructor(options: DatapathOptions) {
     this.#options = options
@@ -106,6 +108,8 @@ export class Datapath {
     const started = performance.now()
     const have = this.#have ?? this.tables()
     const batches = diff(have, want)
+    // Before the first policy is written, after the last one is gone: no packet escapes in between.
+    if (want.pl_subjects.size > 0) this.#guard()
     this.#have = undefined // not known until all is written
     for (const batch of batches) {
       const map = this.#map(batch.map)
@@ -115,6 +119,7 @@ export class Datapath {
     if (changesPolicy(batches)) this.#bumpPolicyGeneration()
     this.#have = want
     if (!this.#attached) this.attach()
+    if (want.pl_subjects.size === 0) this.#unguard()
     return {
       writes: batches.reduce((sum, batch) => sum + batch.set.length, 0),
       deletes: batches.reduce((sum, batch) => sum + batch.delete.length, 0),
@@ -195,7 +200,7 @@ export class Datapath {
   verifyAttached(): string[] {
     if (!this.#attached)
       return ['no configuration was applied yet: programs are not attached']
-    return attachments
+    return this.#wanted()
       .filter(({ target }) => target !== 'sockhash')
       .flatMap((attachment) => this.#verify(attachment))
   }
@@ -233,19 +238,38 @@ export class Datapath {
    * whoever finds with `verifyAttached` that somebody else took one away. Throws BpfError.
    */
   attach(): void {
-    for (const attachment of attachments) {
-      try {
-        if (attachment.target === 'sockhash') {
-          const sockhash = this.#map('pl_sockhash').fd
-          native.progAttach(this.#programFd(attachment), sockhash, attachment.type)
-        } else {
-          this.#attachToCgroup(attachment)
-        }
-      } catch (cause) {
-        throw BpfError.from(`attach ${attachment.program}`, cause)
-      }
-    }
+    for (const attachment of this.#wanted()) this.#attachOne(attachment)
     this.#attached = true
+  }
+
+  #wanted(): Attachment[] {
+    return attachments.filter(({ onlyWithPolicy }) => !onlyWithPolicy || this.#guarded)
+  }
+
+  #guard(): void {
+    if (this.#guarded) return
+    this.#guarded = true
+    if (this.#attached) this.attach()
+  }
+
+  #unguard(): void {
+    this.#guarded = false
+    for (const { program, onlyWithPolicy } of attachments) {
+      if (onlyWithPolicy) rmSync(join(this.#pins.links, program), { force: true })
+    }
+  }
+
+  #attachOne(attachment: Attachment): void {
+    try {
+      if (attachment.target === 'sockhash') {
+        const sockhash = this.#map('pl_sockhash').fd
+        native.progAttach(this.#programFd(attachment), sockhash, attachment.type)
+      } else {
+        this.#attachToCgroup(attachment)
+      }
+    } catch (cause) {
+      throw BpfError.from(`attach ${attachment.program}`, cause)
+    }
   }
 
   /** Replaces the program of a pinned link, atomically; a link whose cgroup is gone or another is made anew. */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Design 4.8: what is in the kernel outlives the process that put it there.
-import { rmSync } from 'node:fs'
+import { readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { cgroup2Mount, diff, Direction, openPins } from '../src/index.ts'
@@ -142,6 +142,21 @@ t.test('a link that somebody removed is noticed and made again', (t) => {
   rmSync(join(host.pinDir, 'links/pl_connect4'))
   t.match(host.datapath.verifyAttached(), [/pl_connect4 is not effective/])
   host.datapath.attach()
+  t.same(host.datapath.verifyAttached(), [])
+  t.end()
+})
+
+t.test('packets are judged while some policy exists, and only then', (t) => {
+  const hooks = (): string[] =>
+    readdirSync(join(host.pinDir, 'links')).filter((name) => /ingress|egress/.test(name))
+  t.same(hooks(), [])
+  host.policy({ subject: server, direction: Direction.DIRECTION_INGRESS, isolated: true })
+  host.apply()
+  t.same(hooks().sort(), ['pl_egress', 'pl_ingress'])
+  t.same(host.datapath.verifyAttached(), [])
+  host.clearPolicy()
+  host.apply()
+  t.same(hooks(), [])
   t.same(host.datapath.verifyAttached(), [])
   t.end()
 })
