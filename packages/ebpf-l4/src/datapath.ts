@@ -6,6 +6,7 @@ import { attachments, objects } from './attach.ts'
 import type { Attachment } from './attach.ts'
 import { cgroupId, cgroupLevel } from './cgroup.ts'
 import { changesPolicy, diff } from './diff.ts'
+import type { Batch } from './diff.ts'
 import { BpfError } from './errors.ts'
 import {
   AccelMode,
@@ -106,17 +107,20 @@ export class Datapath {
   /** Writes the difference between what the maps hold and `want`; attaches the programs the first time. */
   apply(want: Tables): ApplyReport {
     const started = performance.now()
+    // Whoever wrote last may have ended between the rules and their generation.
+    const unknown = this.#have === undefined
     const have = this.#have ?? this.tables()
     const batches = diff(have, want)
     // Before the first policy is written, after the last one is gone: no packet escapes in between.
     if (want.pl_subjects.size > 0) this.#guard()
     this.#have = undefined // not known until all is written
-    for (const batch of batches) {
-      const map = this.#map(batch.map)
-      map.setAll(batch.set)
-      map.deleteAll(batch.delete)
+    try {
+      this.#write(batches)
+    } catch (error) {
+      this.#write(diff(this.tables(), have)) // room again, and nothing stays in force by half
+      throw error
     }
-    if (changesPolicy(batches)) this.#bumpPolicyGeneration()
+    if (unknown || changesPolicy(batches)) this.#bumpPolicyGeneration()
     this.#have = want
     if (!this.#attached) this.attach()
     if (want.pl_subjects.size === 0) this.#unguard()
@@ -124,6 +128,14 @@ export class Datapath {
       writes: batches.reduce((sum, batch) => sum + batch.set.length, 0),
       deletes: batches.reduce((sum, batch) => sum + batch.delete.length, 0),
       durationMs: performance.now() - started,
+    }
+  }
+
+  #write(batches: readonly Batch[]): void {
+    for (const batch of batches) {
+      const map = this.#map(batch.map)
+      map.setAll(batch.set)
+      map.deleteAll(batch.delete)
     }
   }
 
