@@ -132,3 +132,18 @@ t.test(
     t.equal(await ask(client), 'EPERM')
   },
 )
+
+t.test('whoever takes over has open connections judged again', async (t) => {
+  const generation = (): number =>
+    host.datapath.dump('pl_settings')[0]?.value.policyGeneration ?? 0
+  const before = generation()
+  t.equal(host.apply().writes, 0)
+  t.equal(generation(), before, 'not for nothing')
+  // The last agent may have died after its rules and before their generation: nobody can tell.
+  host.datapath.close()
+  await host.open()
+  t.equal(host.apply().writes, 0)
+  t.equal(generation(), before + 1)
+  host.apply()
+  t.equal(generation(), before + 1, 'once')
+})
