@@ -142,26 +142,33 @@ static __always_inline bool is_udp_reply(struct bpf_sock_addr *ctx, const struct
 	if (target->protocol != IPPROTO_UDP)
 		return false;
 	peer = udp_peer_of(ctx, &target->addr, target->port);
-	return peer && peer->received_ns && bpf_ktime_get_ns() - peer->received_ns < UDP_REPLY_NS;
+	return peer && is_recent(peer->received_ns);
 }
 
-static __always_inline void remember_socket(struct socket *socket, const struct target *target, const struct who *who)
+/* What an earlier connect on this socket left; the next one may be refused, or be none of ours. */
+static __always_inline void forget_socket(struct socket *socket)
 {
-	const struct settings *config = settings();
-
 	__builtin_memset(&socket->service, 0, sizeof(socket->service));
 	socket->service_port = 0;
+	socket->service_id = 0;
 	socket->flags = 0;
+}
+
+static __always_inline void remember_socket(struct socket *socket, const struct target *target, const struct who *who,
+					    __u32 generation)
+{
 	if (target->translated) {
 		socket->service = target->asked;
 		socket->service_port = target->asked_port;
 		socket->flags = SOCKET_TRANSLATED | (target->l7 ? SOCKET_L7 : 0);
 	}
+	if (target->protocol == IPPROTO_UDP)
+		socket->flags |= SOCKET_TRACKED; /* TCP: when it is established */
 	socket->service_id = target->service;
 	socket->src_identity = who->identity;
 	socket->dst_identity = target->identity;
 	socket->cgroup = who->cgroup;
-	socket->policy_generation = config ? config->policy_generation : 0;
+	socket->policy_generation = generation;
 	socket->pid = bpf_get_current_pid_tgid() >> 32;
 	bpf_get_current_comm(socket->comm, sizeof(socket->comm));
 }
@@ -169,17 +176,23 @@ static __always_inline void remember_socket(struct socket *socket, const struct 
 /* The whole decision for one connect or sendmsg. 0: proceed to target->addr; otherwise the errno to refuse with. */
 static __always_inline int decide(struct bpf_sock_addr *ctx, struct target *target, bool connected)
 {
+	const struct settings *config = settings();
+	/* Read before judging: a policy that changes meanwhile has the connection judged again. */
+	__u32 generation = config ? config->policy_generation : 0;
 	struct verdict_of verdict = { .allowed = 1 };
+	bool loopback = addr_is_loopback(&target->addr);
 	struct bpf_sock *sk = ctx->sk;
 	struct socket *socket = 0;
 	struct who who;
 	int error;
 
-	if (addr_is_loopback(&target->addr))
+	if (sk && connected)
+		socket = bpf_sk_storage_get(&pl_sockets, sk, 0, loopback ? 0 : BPF_SK_STORAGE_GET_F_CREATE);
+	if (socket)
+		forget_socket(socket);
+	if (loopback)
 		return 0;
 	who_is_current(&who);
-	if (sk && connected)
-		socket = bpf_sk_storage_get(&pl_sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (who.proxy) {
 		/* The proxy has balanced already; it is judged as the one it works for. */
 		target->identity = who_is_at(&target->addr).identity;
@@ -200,7 +213,7 @@ static __always_inline int decide(struct bpf_sock_addr *ctx, struct target *targ
 		}
 	}
 	if (socket)
-		remember_socket(socket, target, &who);
+		remember_socket(socket, target, &who, generation);
 	if (target->protocol == IPPROTO_UDP)
 		remember_udp_peer(ctx, target);
 	return 0;

@@ -18,6 +18,8 @@
 #define IPPROTO_DSTOPTS_ 60
 #define IPPROTO_ICMPV6_ 58
 #define MAX_EXTENSIONS 6
+#define LOOPBACK_IFINDEX 1 /* net/core/net_namespace.c gives it to lo in every namespace */
+#define UDP_REFRESH_NS 1000000000ll
 #define TCP_SYN 0x02
 #define TCP_ACK 0x10
 
@@ -130,8 +132,8 @@ static __noinline void report(struct __sk_buff *skb, struct packet *packet, stru
 	event_submit(event);
 }
 
-/* An open TCP connection: one comparison, unless the policy has changed. */
-static __always_inline int open_connection(struct __sk_buff *skb, struct bpf_sock *sk)
+/* An open TCP connection or connected UDP socket: one comparison, unless the policy has changed. */
+static __always_inline int open_connection(struct __sk_buff *skb, struct bpf_sock *sk, bool outgoing)
 {
 	const struct settings *config = settings();
 	struct flow_key key = {};
@@ -145,11 +147,11 @@ static __always_inline int open_connection(struct __sk_buff *skb, struct bpf_soc
 		return ALLOW;
 	if (parse(skb, &packet))
 		return REFUSE;
-	key.local = packet.dst;
-	key.remote = packet.src;
-	key.local_port = packet.dst_port;
-	key.remote_port = packet.src_port;
-	if (!forbidden_by_now(socket, &key))
+	key.local = outgoing ? packet.src : packet.dst;
+	key.remote = outgoing ? packet.dst : packet.src;
+	key.local_port = outgoing ? packet.src_port : packet.dst_port;
+	key.remote_port = outgoing ? packet.dst_port : packet.src_port;
+	if (!forbidden_by_now(socket, &key, sk->protocol))
 		return ALLOW;
 	count(COUNTER_DENY_OPEN);
 	return REFUSE;
@@ -192,7 +194,7 @@ static __always_inline bool answers_us(struct __sk_buff *skb, struct packet *pac
 	struct udp_key key = {};
 	struct udp_peer *peer = udp_peer(skb, packet, &key);
 
-	return peer && peer->sent_ns && bpf_ktime_get_ns() - peer->sent_ns < UDP_REPLY_NS;
+	return peer && is_recent(peer->sent_ns);
 }
 
 /* The kernel's own signalling: errors and neighbour discovery must pass for anything to work. */
@@ -206,7 +208,7 @@ int pl_ingress(struct __sk_buff *skb)
 {
 	struct packet packet = {};
 	struct verdict_of verdict;
-	struct addr_info src;
+	struct addr_info src, dst;
 	struct who who;
 
 	struct bpf_sock *sk = skb->sk;
@@ -214,18 +216,23 @@ int pl_ingress(struct __sk_buff *skb)
 	/* By far most packets: of an open connection. They are not even parsed. */
 	sk = sk ? bpf_sk_fullsock(sk) : 0;
 	if (sk && sk->protocol == IPPROTO_TCP && sk->type == SOCK_STREAM && sk->state != BPF_TCP_LISTEN)
-		return open_connection(skb, sk);
+		return open_connection(skb, sk, false);
 	if (parse(skb, &packet)) {
 		count(COUNTER_PARSE_ERROR);
 		return REFUSE;
 	}
 	if (packet.protocol == IPPROTO_TCP && (packet.tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_SYN)
 		return ALLOW; /* completes a handshake whose SYN was judged */
-	if (!packet.first_fragment || addr_is_loopback(&packet.src) || is_signalling(&packet))
+	/* By device, not by address: what is on lo comes from the same namespace, a source can be written by anyone. */
+	if (!packet.first_fragment || skb->ifindex == LOOPBACK_IFINDEX || is_signalling(&packet))
 		return ALLOW;
 	who_owns_skb(&who, skb);
 	src = who_is_at(&packet.src);
+	dst = who_is_at(&packet.dst);
 	judge_both(src.identity, who.identity, packet.protocol, packet.dst_port, &verdict);
+	/* A socket made elsewhere and brought into the pod (SCM_RIGHTS, a process that moved): the address counts as well. */
+	if (verdict.allowed && dst.identity != who.identity && (dst.flags & (ADDR_LOCAL | ADDR_NODE)) == ADDR_LOCAL)
+		judge_both(src.identity, dst.identity, packet.protocol, packet.dst_port, &verdict);
 	if (verdict.allowed) {
 		if (packet.protocol == IPPROTO_UDP)
 			expect_udp_reply(skb, &packet, who.identity, src.identity);
@@ -236,6 +243,45 @@ int pl_ingress(struct __sk_buff *skb)
 	count(verdict.direction == DIRECTION_EGRESS ? COUNTER_DENY_EGRESS : COUNTER_DENY_INGRESS);
 	report(skb, &packet, &verdict, (__u64)src.identity << 32 | who.identity);
 	return REFUSE;
+}
+
+/*
+ * What an open TCP connection sends is judged where it arrives, if that is one of ours: there a drop is a loss, and the
+ * sender's retransmission timer tells its owner. A drop here is silence, so it is for those whom nobody judges.
+ */
+static __always_inline int open_to_world(struct __sk_buff *skb, struct bpf_sock *sk)
+{
+	struct socket *socket = bpf_sk_storage_get(&pl_sockets, sk, 0, 0);
+
+	if (!socket || socket->flags & SOCKET_PASSIVE || socket->dst_identity != IDENTITY_WORLD)
+		return ALLOW;
+	return open_connection(skb, sk, true);
+}
+
+/*
+ * A datagram on a connected socket: no other hook sees it. The permission for answers is kept fresh, and a policy that
+ * has come since the connect is obeyed. A socket that is not connected was judged by sendmsg.
+ */
+static __always_inline int connected_datagram(struct __sk_buff *skb, struct bpf_sock *sk)
+{
+	struct udp_key key = {};
+	struct udp_peer *peer;
+
+	if (sk->state != BPF_TCP_ESTABLISHED)
+		return ALLOW;
+	if (open_connection(skb, sk, true) == REFUSE)
+		return REFUSE;
+	key.cookie = bpf_get_socket_cookie(skb);
+	if (sk->family == AF_INET)
+		addr_from_ip4(&key.addr, CTX_READ(sk, dst_ip4));
+	else
+		addr_words(&key.addr, CTX_READ(sk, dst_ip6[0]), CTX_READ(sk, dst_ip6[1]), CTX_READ(sk, dst_ip6[2]),
+			   CTX_READ(sk, dst_ip6[3]));
+	key.port = sk->dst_port;
+	peer = bpf_map_lookup_elem(&pl_udp_peers, &key);
+	if (peer && peer->sent_ns && (__s64)(bpf_ktime_get_ns() - peer->sent_ns) > UDP_REFRESH_NS)
+		peer->sent_ns = bpf_ktime_get_ns();
+	return ALLOW;
 }
 
 /* TCP and UDP were judged at connect and sendmsg; raw sockets, UDP-Lite and the like come by only here. */
@@ -250,13 +296,17 @@ int pl_egress(struct __sk_buff *skb)
 
 	/* No full socket: the kernel answers for a listener (SYN-ACK, RST), which ingress has judged. */
 	sk = sk ? bpf_sk_fullsock(sk) : 0;
-	if (!sk || ((sk->protocol == IPPROTO_TCP || sk->protocol == IPPROTO_UDP) && sk->type != SOCK_RAW))
+	if (!sk)
 		return ALLOW;
+	if (sk->type != SOCK_RAW && sk->protocol == IPPROTO_TCP)
+		return open_to_world(skb, sk);
+	if (sk->type != SOCK_RAW && sk->protocol == IPPROTO_UDP)
+		return connected_datagram(skb, sk);
 	if (parse(skb, &packet)) {
 		count(COUNTER_PARSE_ERROR);
 		return REFUSE;
 	}
-	if (!packet.first_fragment || addr_is_loopback(&packet.dst) || is_signalling(&packet))
+	if (!packet.first_fragment || skb->ifindex == LOOPBACK_IFINDEX || is_signalling(&packet))
 		return ALLOW;
 	who_owns_skb(&who, skb);
 	dst = who_is_at(&packet.dst);

@@ -75,7 +75,7 @@ static __always_inline void listening(struct bpf_sock_ops *ctx)
 	listen_key_of(ctx, &key);
 	known = bpf_map_lookup_elem(&pl_listen_exes, &key);
 	if (known) {
-		known->listeners += 1;
+		__sync_fetch_and_add(&known->listeners, 1);
 		if (known->exe.inode != fresh.exe.inode || known->exe.device != fresh.exe.device)
 			known->mixed = 1;
 	} else if (bpf_map_update_elem(&pl_listen_exes, &key, &fresh, BPF_NOEXIST)) {
@@ -95,7 +95,7 @@ static __always_inline void stopped_listening(struct bpf_sock_ops *ctx)
 	known = bpf_map_lookup_elem(&pl_listen_exes, &key);
 	if (!known)
 		return;
-	known->listeners -= 1;
+	__sync_fetch_and_sub(&known->listeners, 1);
 	if (!known->listeners)
 		bpf_map_delete_elem(&pl_listen_exes, &key);
 }
@@ -221,6 +221,20 @@ static __always_inline void connected(struct bpf_sock_ops *ctx)
 	report_open(ctx, socket, &key);
 }
 
+/*
+ * The handshake with the proxy is complete: the origin moves from the client's address to the proxy's socket, where it
+ * stays however soon the client is gone.
+ */
+static __always_inline void hand_over_origin(struct bpf_sock *sk, const struct flow_key *key)
+{
+	struct origin_key origin_key = { .addr = key->remote, .port = bpf_htons(key->remote_port) };
+	struct origin *origin = bpf_map_lookup_elem(&pl_origins, &origin_key);
+
+	if (!origin || !bpf_sk_storage_get(&pl_sock_origin, sk, origin, BPF_SK_STORAGE_GET_F_CREATE))
+		return;
+	bpf_map_delete_elem(&pl_origins, &origin_key);
+}
+
 static __always_inline void accepted(struct bpf_sock_ops *ctx)
 {
 	const struct settings *config = settings();
@@ -244,8 +258,11 @@ static __always_inline void accepted(struct bpf_sock_ops *ctx)
 	socket->flags = SOCKET_PASSIVE | SOCKET_TRACKED | (local ? SOCKET_LOCAL : 0);
 	socket->src_identity = peer.identity;
 	socket->dst_identity = self.identity;
-	socket->policy_generation = config->policy_generation;
+	/* Not this generation: the SYN may have been judged under another. The first packet judges again. */
+	socket->policy_generation = config->policy_generation - 1;
 	socket->opened_ns = bpf_ktime_get_ns();
+	if (key.local_port == bpf_ntohs(config->proxy_port))
+		hand_over_origin(sk, &key);
 	/* A connection with both ends on this node is told once, by the end that opened it. */
 	if (!local) {
 		hear_of(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
@@ -332,7 +349,7 @@ static __always_inline void unanswered(struct bpf_sock_ops *ctx)
 	if (!socket)
 		return;
 	flow_key_of(ctx, &key);
-	if (forbidden_by_now(socket, &key))
+	if (forbidden_by_now(socket, &key, IPPROTO_TCP))
 		bpf_setsockopt(ctx, IPPROTO_TCP, TCP_USER_TIMEOUT, &at_once_ms, sizeof(at_once_ms));
 }
 

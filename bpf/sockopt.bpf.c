@@ -3,7 +3,7 @@
  * The proxy's only interface to the datapath (design 4.4): socket options of level SOL_PILLION on sockets it owns.
  *
  * Hooks: cgroup/getsockopt, cgroup/setsockopt, cgroup/sock_release, attached to the proxy's cgroup alone, so that nobody
- * else can use them and nobody else pays for them. Reads: pl_origins. Writes: pl_sockets, pl_proxy, pl_listeners,
+ * else can use them and nobody else pays for them. Reads: pl_sock_origin. Writes: pl_sockets, pl_proxy, pl_listeners,
  * pl_counters. Returns: 1 proceed; 0 EPERM (buffer too small).
  */
 #include "include/pillion/common.h"
@@ -13,19 +13,13 @@ int pl_getsockopt(struct bpf_sockopt *ctx)
 {
 	void *value = ctx->optval, *end = ctx->optval_end;
 	struct bpf_sock *sk = ctx->sk;
-	struct origin_key key = {};
 	struct origin *origin;
 
 	if (ctx->level != SOL_PILLION || ctx->optname != PILLION_ORIGIN)
 		return ALLOW;
 	if (!sk || value + sizeof(*origin) > end)
 		return REFUSE;
-	if (sk->family == AF_INET)
-		addr_from_ip4(&key.addr, sk->dst_ip4);
-	else
-		addr_words(&key.addr, sk->dst_ip6[0], sk->dst_ip6[1], sk->dst_ip6[2], sk->dst_ip6[3]);
-	key.port = sk->dst_port;
-	origin = bpf_map_lookup_elem(&pl_origins, &key);
+	origin = bpf_sk_storage_get(&pl_sock_origin, sk, 0, 0);
 	if (!origin) {
 		count(COUNTER_ORIGIN_MISSING);
 		return ALLOW; /* the kernel's own answer to an unknown level: ENOPROTOOPT */

@@ -9,7 +9,10 @@
  * Sockhash redirect has no back-pressure of its own and must not overtake bytes that TCP still carries, so every
  * message asks the target first (design 4.5). Redirected bytes are always read before TCP's, so order holds:
  *   - all that TCP was given was acknowledged (snd_una == write_seq) and read (receive queue and backlog empty);
- *   - unread redirected bytes stay below a limit.
+ *   - unread redirected bytes stay below a limit;
+ *   - once TCP has carried a message, it carries that direction until the receiver itself sends with nothing left to
+ *     read. A reader that waits for more than there is (MSG_WAITALL) has emptied the queue and sleeps on TCP: it would
+ *     not see redirected bytes, and somebody else would read them first.
  */
 #include "include/pillion/open.h"
 
@@ -34,6 +37,24 @@ static __always_inline void flow_key_of(struct sk_msg_md *ctx, struct flow_key *
 	key->remote_port = bpf_ntohl(ctx->remote_port);
 }
 
+/* Nothing that TCP brought is left to read. */
+static __always_inline bool has_read_tcp(__u64 address)
+{
+	struct sock *sk = (struct sock *)address;
+
+	return !BPF_CORE_READ(sk, sk_receive_queue.qlen) && !BPF_CORE_READ(sk, sk_backlog.len);
+}
+
+/* What a redirect would bypass: TLS in the kernel, and completions of MSG_ZEROCOPY. */
+static __always_inline bool is_special(__u64 address)
+{
+	struct inet_connection_sock *icsk = (struct inet_connection_sock *)address;
+	struct sock *sk = (struct sock *)address;
+
+	return BPF_CORE_READ(icsk, icsk_ulp_ops) ||
+	       BPF_CORE_READ(sk, __sk_common.skc_flags) & 1ul << bpf_core_enum_value(enum sock_flags, SOCK_ZEROCOPY);
+}
+
 /* Has the receiver read all that TCP brought, and little enough of what was redirected left? */
 static __always_inline bool has_room(__u64 address, __u32 size)
 {
@@ -41,9 +62,7 @@ static __always_inline bool has_room(__u64 address, __u32 size)
 	__u64 user_data = (__u64)BPF_CORE_READ(sk, sk_user_data) & ~7ull; /* low bits are flags */
 	struct sk_psock *psock = (struct sk_psock *)user_data;
 
-	if (!psock)
-		return false;
-	if (BPF_CORE_READ(sk, sk_receive_queue.qlen) || BPF_CORE_READ(sk, sk_backlog.len))
+	if (!psock || !has_read_tcp(address) || BPF_CORE_READ(sk, sk_rcvlowat) > 1)
 		return false;
 	if (bpf_core_field_exists(psock->msg_tot_len))
 		return BPF_CORE_READ(psock, msg_tot_len) + size <= config_unread_limit;
@@ -72,7 +91,7 @@ int pl_sk_msg(struct sk_msg_md *ctx)
 	socket = sk ? bpf_sk_storage_get(&pl_sockets, sk, 0, 0) : 0;
 	if (socket && config &&
 	    (socket->policy_generation != config->policy_generation || socket->flags & SOCKET_DENIED)) {
-		if (forbidden_by_now(socket, &key)) {
+		if (forbidden_by_now(socket, &key, IPPROTO_TCP)) {
 			count(COUNTER_DENY_OPEN);
 			return SK_DROP;
 		}
@@ -80,22 +99,33 @@ int pl_sk_msg(struct sk_msg_md *ctx)
 	flow_key_reverse(&key, &reverse);
 	self = bpf_map_lookup_elem(&pl_flows, &key);
 	peer = bpf_map_lookup_elem(&pl_flows, &reverse);
-	if (!self || !peer)
+	if (!self)
 		return SK_PASS;
+	if (!peer) {
+		self->by_tcp = 1; /* the other end is not there yet, or never will be */
+		return SK_PASS;
+	}
 	peer->run_bytes = 0;
 	peer->run_messages = 0;
+	if (peer->by_tcp && has_read_tcp(self->sock))
+		peer->by_tcp = 0;
 	if (self->run_bytes > config_run_bytes || self->run_messages > config_run_messages) {
+		self->by_tcp = 1;
 		count(COUNTER_ACCEL_BULK);
 		return SK_PASS;
 	}
 	self->run_bytes += size;
 	self->run_messages += 1;
-	if (!tcp_is_drained(self->sock) || !has_room(peer->sock, size)) {
+	if (self->by_tcp || !tcp_is_drained(self->sock) || !has_room(peer->sock, size) || is_special(self->sock) ||
+	    is_special(peer->sock)) {
+		self->by_tcp = 1;
 		count(COUNTER_ACCEL_TCP);
 		return SK_PASS;
 	}
-	if (bpf_msg_redirect_hash(ctx, &pl_sockhash, &reverse, BPF_F_INGRESS) != SK_PASS)
+	if (bpf_msg_redirect_hash(ctx, &pl_sockhash, &reverse, BPF_F_INGRESS) != SK_PASS) {
+		self->by_tcp = 1;
 		return SK_PASS;
+	}
 	self->redirected_bytes += size;
 	count(COUNTER_ACCEL_REDIRECTED);
 	return SK_PASS;

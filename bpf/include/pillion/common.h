@@ -32,7 +32,13 @@
 #define REFUSE 0
 
 /* For this long after a datagram the other side may answer: conntrack's time-out for UDP. */
-#define UDP_REPLY_NS 120000000000ull
+#define UDP_REPLY_NS 120000000000ll
+
+/* Signed: a time that another CPU writes between the two reads is in the future. */
+static __always_inline bool is_recent(__u64 then_ns)
+{
+	return then_ns && (__s64)(bpf_ktime_get_ns() - then_ns) < UDP_REPLY_NS;
+}
 
 static __always_inline void count(__u32 counter)
 {

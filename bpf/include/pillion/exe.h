@@ -25,11 +25,12 @@ static __always_inline void ask_for_exe(struct exe_key *key)
 	struct exe unknown = {};
 	struct flow_event *event;
 
-	if (bpf_map_update_elem(&pl_executables, key, &unknown, BPF_NOEXIST))
+	if (bpf_map_lookup_elem(&pl_executables, key))
 		return; /* asked for already */
 	event = event_reserve(EVENT_EXE);
 	if (!event)
-		return;
+		return; /* and not marked as asked for: the next connection tries again */
+	bpf_map_update_elem(&pl_executables, key, &unknown, BPF_NOEXIST);
 	event->exe_inode = key->inode;
 	event->exe_device = key->device;
 	event_process(event);

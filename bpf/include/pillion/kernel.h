@@ -33,11 +33,16 @@ struct sock_common {
 
 struct sock {
 	struct sock_common __sk_common;
+	int sk_rcvlowat;
 	struct sk_buff_head sk_receive_queue;
 	struct {
 		int len;
 	} sk_backlog;
 	void *sk_user_data;
+};
+
+struct inet_connection_sock {
+	const void *icsk_ulp_ops;
 };
 
 struct tcp_sock {
@@ -74,6 +79,10 @@ struct task_struct {
 	struct mm_struct *mm;
 	int tgid;
 	char comm[16];
+};
+
+enum sock_flags {
+	SOCK_ZEROCOPY,
 };
 
 #pragma clang attribute pop

@@ -36,6 +36,8 @@ PILLION_MAP(pl_counters, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, __u64, COUNTER_COUNT,
 
 /* Per-socket memory: freed by the kernel with the socket. */
 PILLION_MAP(pl_sockets, BPF_MAP_TYPE_SK_STORAGE, int, struct socket, 0, BPF_F_NO_PREALLOC);
+/* On a socket that the proxy accepted. */
+PILLION_MAP(pl_sock_origin, BPF_MAP_TYPE_SK_STORAGE, int, struct origin, 0, BPF_F_NO_PREALLOC);
 /* Marks the proxy's listening sockets. Not cloned to what they accept: every closed connection would end the proxy. */
 PILLION_MAP(pl_listeners, BPF_MAP_TYPE_SK_STORAGE, int, struct heartbeat, 0, BPF_F_NO_PREALLOC);
 

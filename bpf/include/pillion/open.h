@@ -5,13 +5,35 @@
 
 #include "event.h"
 #include "flow.h"
+#include "identity.h"
 #include "policy.h"
 
 /*
- * An open connection is judged again when the policy has changed since it was judged last. True: policy forbids it now.
- * `key` names the connection from this socket's side; it is read only for the event.
+ * Who the ends are by now: labels may have changed, or the address belongs to somebody else. A socket of the proxy stays
+ * the one that it works for; a connecting process is known by its cgroup, everybody else by address.
  */
-static __noinline bool forbidden_by_now(struct socket *socket, struct flow_key *key)
+static __always_inline void refresh_identities(struct socket *socket, const struct flow_key *key)
+{
+	struct workload *workload;
+
+	if (socket->flags & SOCKET_PASSIVE) {
+		socket->src_identity = who_is_at(&key->remote).identity;
+		socket->dst_identity = who_is_at(&key->local).identity;
+		return;
+	}
+	socket->dst_identity = who_is_at(&key->remote).identity;
+	if (socket->on_behalf_of)
+		return;
+	workload = bpf_map_lookup_elem(&pl_cgroups, &socket->cgroup);
+	if (workload)
+		socket->src_identity = workload->identity;
+}
+
+/*
+ * An open connection is judged again when policy or identities have changed since it was judged last. True: policy
+ * forbids it now. `key` names the connection from this socket's side.
+ */
+static __noinline bool forbidden_by_now(struct socket *socket, struct flow_key *key, __u8 protocol)
 {
 	const struct settings *config = settings();
 	struct verdict_of verdict;
@@ -25,8 +47,9 @@ static __noinline bool forbidden_by_now(struct socket *socket, struct flow_key *
 	socket->policy_generation = config->policy_generation;
 	if (socket->flags & SOCKET_L7)
 		return false;
-	judge_both(socket->src_identity, socket->dst_identity, IPPROTO_TCP,
-		   passive ? key->local_port : key->remote_port, &verdict);
+	refresh_identities(socket, key);
+	judge_both(socket->src_identity, socket->dst_identity, protocol, passive ? key->local_port : key->remote_port,
+		   &verdict);
 	if (verdict.allowed) {
 		socket->flags &= ~SOCKET_DENIED;
 		return false;
@@ -39,7 +62,7 @@ static __noinline bool forbidden_by_now(struct socket *socket, struct flow_key *
 	event->dst = passive ? key->local : key->remote;
 	event->src_port = bpf_htons(passive ? key->remote_port : key->local_port);
 	event->dst_port = bpf_htons(passive ? key->local_port : key->remote_port);
-	event->protocol = IPPROTO_TCP;
+	event->protocol = protocol;
 	event->src_identity = socket->src_identity;
 	event->dst_identity = socket->dst_identity;
 	event->rule = verdict.rule;

@@ -13,7 +13,9 @@ static __always_inline bool proxy_serves(void)
 	__u32 zero = 0;
 	struct proxy *proxy = bpf_map_lookup_elem(&pl_proxy, &zero);
 
-	return proxy && proxy->state == PROXY_SERVING && bpf_ktime_get_ns() - proxy->heartbeat_ns < config_deadman_ns;
+	/* Signed: a heartbeat that another CPU writes between the two reads is in the future. */
+	return proxy && proxy->state == PROXY_SERVING &&
+	       (__s64)(bpf_ktime_get_ns() - proxy->heartbeat_ns) < (__s64)config_deadman_ns;
 }
 
 /*

@@ -264,6 +264,8 @@ struct flow {
 	__u64 sock; /* address of struct sock: read with probe_read only, never dereferenced */
 	__u32 run_bytes; /* sent since the other end last sent */
 	__u32 run_messages;
+	__u32 by_tcp; /* 1: TCP carries this direction, until the other end sends with nothing left to read */
+	__u32 pad;
 	__u64 redirected_bytes;
 };
 

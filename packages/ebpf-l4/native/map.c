@@ -7,8 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <bpf/bpf.h>
+#include <bpf/libbpf.h>
 
-#define MAX_CPUS 4096
+static bool is_per_cpu(uint32_t type)
+{
+	return type == BPF_MAP_TYPE_PERCPU_ARRAY || type == BPF_MAP_TYPE_PERCPU_HASH ||
+	       type == BPF_MAP_TYPE_LRU_PERCPU_HASH;
+}
 
 static bool info_of(napi_env env, int fd, struct bpf_map_info *info)
 {
@@ -18,45 +23,20 @@ static bool info_of(napi_env env, int fd, struct bpf_map_info *info)
 	memset(info, 0, sizeof(*info));
 	log_clear();
 	error = bpf_obj_get_info_by_fd(fd, info, &size);
+	/* Not known: every buffer would be the wrong size. libbpf remembers the number once it knows it. */
+	if (!error && is_per_cpu(info->type) && libbpf_num_possible_cpus() <= 0)
+		error = -ENODEV;
 	if (error)
 		throw_errno(env, "map info", error);
 	return !error;
 }
 
-/* Possible CPUs: the kernel copies one value for each from per-CPU maps, padded to eight bytes. */
-static size_t possible_cpus(void)
-{
-	static size_t cpus;
-	char text[64] = "";
-	FILE *file;
-	size_t last = 0;
-
-	if (cpus)
-		return cpus;
-	file = fopen("/sys/devices/system/cpu/possible", "re");
-	if (file) {
-		if (fgets(text, sizeof(text), file)) {
-			char *dash = strrchr(text, '-');
-			char *comma = strrchr(text, ',');
-			char *number = dash > comma ? dash : comma;
-
-			last = strtoul(number ? number + 1 : text, NULL, 10);
-		}
-		fclose(file);
-	}
-	cpus = last < MAX_CPUS ? last + 1 : MAX_CPUS;
-	return cpus;
-}
-
-static bool is_per_cpu(uint32_t type)
-{
-	return type == BPF_MAP_TYPE_PERCPU_ARRAY || type == BPF_MAP_TYPE_PERCPU_HASH ||
-	       type == BPF_MAP_TYPE_LRU_PERCPU_HASH;
-}
-
+/* The kernel copies one value for each possible CPU from per-CPU maps, padded to eight bytes. */
 static size_t value_size(const struct bpf_map_info *info)
 {
-	return is_per_cpu(info->type) ? (info->value_size + 7) / 8 * 8 * possible_cpus() : info->value_size;
+	if (!is_per_cpu(info->type))
+		return info->value_size;
+	return (info->value_size + 7) / 8 * 8 * (size_t)libbpf_num_possible_cpus();
 }
 
 /* (fd) -> {name, type, keySize, valueSize, maxEntries, id}; valueSize is what lookup wants */

@@ -13,13 +13,14 @@ import {
   Counter,
   exeKeyLayout,
   exeLayout,
+  ExeVerdict,
   flowEventLayout,
   mapNames,
   ownerLayout,
   proxyLayout,
   settingsLayout,
 } from './gen/layout.ts'
-import type { ExeVerdict, FlowEvent, Settings } from './gen/layout.ts'
+import type { FlowEvent, Settings } from './gen/layout.ts'
 import { decode, KernelMap } from './kernel-map.ts'
 import type { KeyedMap, KeyOf, MapInfo, ValueOf } from './kernel-map.ts'
 import { native } from './native.ts'
@@ -97,6 +98,7 @@ export class Datapath {
       this.#map('pl_settings').get(zeroKey) ?? Buffer.alloc(settingsLayout.size),
     )
     this.#ring = native.ringbufOpen(this.#map('pl_events').fd, flowEventLayout.size)
+    this.#askAgainForExecutables()
   }
 
   /** Loads the programs and adopts pinned maps. Throws BpfError; the kernel is then as it was. */
@@ -254,6 +256,15 @@ export class Datapath {
     this.#attached = true
   }
 
+  /** Questions that an agent before us took from the ring buffer and did not answer. */
+  #askAgainForExecutables(): void {
+    const unanswered = this.dump('pl_executables').filter(
+      ({ value }) => value.verdict === ExeVerdict.EXE_UNKNOWN,
+    )
+    const keys = unanswered.map(({ key }) => exeKeyLayout.write(key))
+    this.#map('pl_executables').deleteAll(keys)
+  }
+
   #wanted(): Attachment[] {
     return attachments.filter(({ onlyWithPolicy }) => !onlyWithPolicy || this.#guarded)
   }
@@ -261,7 +272,12 @@ export class Datapath {
   #guard(): void {
     if (this.#guarded) return
     this.#guarded = true
-    if (this.#attached) this.attach()
+    try {
+      if (this.#attached) this.attach()
+    } catch (error) {
+      this.#guarded = false // the next apply tries again
+      throw error
+    }
   }
 
   #unguard(): void {

@@ -44,7 +44,14 @@ function tableDiff(
   return { set, delete: gone }
 }
 
-/** True when a batch can change a verdict: open connections must be judged again. */
+const judgedBy: ReadonlySet<string> = new Set([
+  'pl_rules',
+  'pl_subjects',
+  'pl_cgroups',
+  'pl_addresses',
+])
+
+/** True when a batch can change a verdict, by a rule or by who somebody is: open connections must be judged again. */
 export function changesPolicy(batches: readonly Batch[]): boolean {
-  return batches.some(({ map }) => map === 'pl_rules' || map === 'pl_subjects')
+  return batches.some(({ map }) => judgedBy.has(map))
 }

@@ -49,6 +49,7 @@ export class KernelMap {
   readonly maxEntries: number
   readonly type: string
   readonly fd: number
+  #closed = false
 
   /** Opens a pin. Throws BpfError INCOMPATIBLE when the kernel's sizes are not the generated layout's. */
   constructor(name: string, path: string) {
@@ -131,8 +132,10 @@ export class KernelMap {
     return Number(/^memlock:\s*(\d+)/m.exec(text)?.[1] ?? 0)
   }
 
+  /** May be called twice: the number may belong to another file by then. */
   close(): void {
-    native.closeFd(this.fd)
+    if (!this.#closed) native.closeFd(this.fd)
+    this.#closed = true
   }
 
   #run<T>(what: string, operation: () => T): T {

@@ -682,27 +682,30 @@ export const flowKeyLayout: Layout<FlowKey> = {
   },
 }
 
-/** struct flow, 24 bytes. */
+/** struct flow, 32 bytes. */
 export interface Flow {
   readonly sock: bigint
   readonly runBytes: number
   readonly runMessages: number
+  readonly byTcp: number
   readonly redirectedBytes: bigint
 }
 
 export const flowLayout: Layout<Flow> = {
-  size: 24,
+  size: 32,
   read: (from, at = 0) => ({
     sock: from.readBigUInt64LE(at + 0),
     runBytes: from.readUInt32LE(at + 8),
     runMessages: from.readUInt32LE(at + 12),
-    redirectedBytes: from.readBigUInt64LE(at + 16),
+    byTcp: from.readUInt32LE(at + 16),
+    redirectedBytes: from.readBigUInt64LE(at + 24),
   }),
-  write: (value, into = Buffer.alloc(24), at = 0) => {
+  write: (value, into = Buffer.alloc(32), at = 0) => {
     into.writeBigUInt64LE(value.sock, at + 0)
     into.writeUInt32LE(value.runBytes, at + 8)
     into.writeUInt32LE(value.runMessages, at + 12)
-    into.writeBigUInt64LE(value.redirectedBytes, at + 16)
+    into.writeUInt32LE(value.byTcp, at + 16)
+    into.writeBigUInt64LE(value.redirectedBytes, at + 24)
     return into
   },
 }
@@ -913,6 +916,7 @@ export const maps = {
   pl_flows: { key: flowKeyLayout, value: flowLayout },
   pl_counters: { key: u32Layout, value: u64Layout },
   pl_sockets: { key: u32Layout, value: socketLayout },
+  pl_sock_origin: { key: u32Layout, value: originLayout },
   pl_listeners: { key: u32Layout, value: heartbeatLayout },
   pl_sockhash: { key: flowKeyLayout, value: u32Layout },
 } as const
@@ -936,10 +940,11 @@ export const mapNames = [
   'pl_flows',
   'pl_counters',
   'pl_sockets',
+  'pl_sock_origin',
   'pl_listeners',
   'pl_sockhash',
   'pl_events',
 ] as const
 
 /** Changes with every change of a struct or map: datapaths with different ones never share maps. */
-export const layoutHash = '143a353ca65c'
+export const layoutHash = '4076513e33be'
