@@ -132,6 +132,26 @@ static __noinline void report(struct __sk_buff *skb, struct packet *packet, stru
 	event_submit(event);
 }
 
+/*
+ * Memory of a connection that was accepted without (sockops.bpf.c). Judged as of an earlier generation; identities are
+ * looked up then. Sockets that were open before the programs were have other flags, and no memory.
+ */
+static __always_inline struct socket *late_socket(struct __sk_buff *skb, struct bpf_sock *sk, __u32 generation)
+{
+	struct tcp_sock *tp = sk->protocol == IPPROTO_TCP ? bpf_skc_to_tcp_sock(sk) : 0;
+	struct socket *socket;
+
+	if (!tp || skb->ifindex == LOOPBACK_IFINDEX || BPF_CORE_READ(tp, bpf_sock_ops_cb_flags) != ACCEPTED_CB_FLAGS)
+		return 0;
+	socket = bpf_sk_storage_get(&pl_sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!socket)
+		return 0;
+	socket->flags = SOCKET_PASSIVE | SOCKET_TRACKED | SOCKET_LOCAL;
+	socket->policy_generation = generation - 1;
+	socket->opened_ns = bpf_ktime_get_ns();
+	return socket;
+}
+
 /* An open TCP connection or connected UDP socket: one comparison, unless the policy has changed. */
 static __always_inline int open_connection(struct __sk_buff *skb, struct bpf_sock *sk, bool outgoing)
 {
@@ -140,8 +160,12 @@ static __always_inline int open_connection(struct __sk_buff *skb, struct bpf_soc
 	struct packet packet = {};
 	struct socket *socket;
 
+	if (!config)
+		return ALLOW;
 	socket = bpf_sk_storage_get(&pl_sockets, sk, 0, 0);
-	if (!socket || !config)
+	if (!socket)
+		socket = late_socket(skb, sk, config->policy_generation);
+	if (!socket)
 		return ALLOW;
 	if (socket->policy_generation == config->policy_generation && !(socket->flags & SOCKET_DENIED))
 		return ALLOW;

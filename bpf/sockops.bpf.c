@@ -235,6 +235,11 @@ static __always_inline void hand_over_origin(struct bpf_sock *sk, const struct f
 	bpf_map_delete_elem(&pl_origins, &origin_key);
 }
 
+/*
+ * An accepted connection of two pods of this node that is not accelerated gets no memory here: whoever opened it reports
+ * it, and the first packet after some policy exists makes up for it (ingress.bpf.c). That memory would be the dearest
+ * part of accepting. The callback flags say what the socket is: RTO alone is an accepted one.
+ */
 static __always_inline void accepted(struct bpf_sock_ops *ctx)
 {
 	const struct settings *config = settings();
@@ -242,38 +247,39 @@ static __always_inline void accepted(struct bpf_sock_ops *ctx)
 	struct flow_key key = {};
 	struct socket *socket;
 	struct bpf_sock *sk = ctx->sk;
-	bool local;
+	bool local, accelerated;
 	int may;
 
-	bpf_sock_ops_cb_flags_set(ctx, BPF_SOCK_OPS_RTO_CB_FLAG); /* not the listener's flags */
 	flow_key_of(ctx, &key);
-	if (!sk || !config || addr_is_loopback(&key.local) || addr_is_loopback(&key.remote))
+	if (!sk || !config || addr_is_loopback(&key.local) || addr_is_loopback(&key.remote)) {
+		bpf_sock_ops_cb_flags_set(ctx, 0); /* not the listener's flags */
+		return;
+	}
+	bpf_sock_ops_cb_flags_set(ctx, ACCEPTED_CB_FLAGS);
+	if (key.local_port == bpf_ntohs(config->proxy_port))
+		hand_over_origin(sk, &key);
+	self = who_is_at(&key.local);
+	peer = who_is_at(&key.remote);
+	local = self.flags & peer.flags & ADDR_LOCAL;
+	may = local ? settled(config, &self) : 0;
+	accelerated = may > 0 || (may < 0 && listener_is_plain(ctx));
+	if (local && !accelerated)
 		return;
 	socket = bpf_sk_storage_get(&pl_sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!socket)
 		return;
-	self = who_is_at(&key.local);
-	peer = who_is_at(&key.remote);
-	local = self.flags & peer.flags & ADDR_LOCAL;
 	socket->flags = SOCKET_PASSIVE | SOCKET_TRACKED | (local ? SOCKET_LOCAL : 0);
 	socket->src_identity = peer.identity;
 	socket->dst_identity = self.identity;
 	/* Not this generation: the SYN may have been judged under another. The first packet judges again. */
 	socket->policy_generation = config->policy_generation - 1;
 	socket->opened_ns = bpf_ktime_get_ns();
-	if (key.local_port == bpf_ntohs(config->proxy_port))
-		hand_over_origin(sk, &key);
+	hear_of(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
 	/* A connection with both ends on this node is told once, by the end that opened it. */
-	if (!local) {
-		hear_of(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
-		report_open(ctx, socket, &key);
-		return;
-	}
-	may = settled(config, &self);
-	if (may > 0 || (may < 0 && listener_is_plain(ctx))) {
-		hear_of(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
+	if (local)
 		accelerate(ctx, socket, &key);
-	}
+	else
+		report_open(ctx, socket, &key);
 }
 
 /* Payload that TCP carried. The kernel's own counters take SYN and FIN for a byte each. */

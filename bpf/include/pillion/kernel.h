@@ -51,6 +51,7 @@ struct tcp_sock {
 	__u64 bytes_sent;
 	__u64 bytes_retrans;
 	__u64 bytes_received;
+	__u8 bpf_sock_ops_cb_flags;
 };
 
 struct sk_psock {
