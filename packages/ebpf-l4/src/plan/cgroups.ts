@@ -4,7 +4,7 @@ import { ReservedIdentity, type Resources } from '@pillion/contract'
 import { workloadLayout } from '../gen/layout.ts'
 import { tableKey, type Table } from '../tables.ts'
 import { sameOr } from './draft.ts'
-import type { PlanContext } from './plan.ts'
+import type { PlanContext } from './context.ts'
 
 /** Key of a cgroup in pl_cgroups. */
 export function cgroupKey(id: bigint): string {

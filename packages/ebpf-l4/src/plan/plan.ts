@@ -4,21 +4,10 @@ import type { Changes, Kind, Resources } from '@pillion/contract'
 import type { Tables } from '../tables.ts'
 import { planAddresses } from './addresses.ts'
 import { planCgroups } from './cgroups.ts'
+import type { PlanContext } from './context.ts'
 import { planPolicy } from './policy.ts'
 import { planServices } from './services.ts'
 import { nothingAdopted, type PlanState } from './state.ts'
-
-/** What a node knows by itself. */
-export interface PlanContext {
-  /** Name of this node. */
-  readonly node: string
-  /** Cgroups of local pods, by pod uid. */
-  readonly cgroups: ReadonlyMap<string, { readonly id: bigint }>
-  readonly nodeCgroupId: bigint
-  /** The cgroup of all pods; undefined when there is none yet. */
-  readonly kubepodsCgroupId: bigint | undefined
-  readonly proxyCgroupId: bigint | undefined
-}
 
 /**
  * The tables for `resources`. `changes` are the names that differ from `state.resources`; without it everything is looked
