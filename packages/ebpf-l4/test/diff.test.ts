@@ -11,7 +11,8 @@ import {
   slotLayout,
   subjectKeyLayout,
 } from '../src/gen/layout.ts'
-import { plan, type PlanContext } from '../src/plan/plan.ts'
+import { plan } from '../src/plan/plan.ts'
+import type { PlanContext } from '../src/plan/context.ts'
 import { initialState, type PlanState } from '../src/plan/state.ts'
 import {
   configuredMaps,

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import t from 'tap'
 import { workloadLayout } from '../../src/gen/layout.ts'
-import { plan, type PlanContext } from '../../src/plan/plan.ts'
+import { plan } from '../../src/plan/plan.ts'
+import type { PlanContext } from '../../src/plan/context.ts'
 import { initialState } from '../../src/plan/state.ts'
 import { keyBytes } from '../../src/tables.ts'
 import { resourcesOf, workload } from '../support/resources.ts'

@@ -10,7 +10,8 @@ import {
   slotKeyLayout,
   slotLayout,
 } from '../../src/gen/layout.ts'
-import { plan, type PlanContext } from '../../src/plan/plan.ts'
+import { plan } from '../../src/plan/plan.ts'
+import type { PlanContext } from '../../src/plan/context.ts'
 import { initialState } from '../../src/plan/state.ts'
 import { keyBytes, type Tables } from '../../src/tables.ts'
 import {

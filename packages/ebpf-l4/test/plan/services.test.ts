@@ -8,7 +8,8 @@ import {
   slotKeyLayout,
   slotLayout,
 } from '../../src/gen/layout.ts'
-import { plan, type PlanContext } from '../../src/plan/plan.ts'
+import { plan } from '../../src/plan/plan.ts'
+import type { PlanContext } from '../../src/plan/context.ts'
 import { adoptState, initialState } from '../../src/plan/state.ts'
 import { keyBytes, type Tables } from '../../src/tables.ts'
 import { change, endpoint, resourcesOf, servicePort } from '../support/resources.ts'
