@@ -32,14 +32,13 @@ const send = async (
     socket.write(Buffer.from(Array.from({ length: bytes }, (_, i) => (offset + i) % 251)))
     offset += bytes
   }
-  const told = (): Promise<unknown> =>
-    new Promise((resolve) => socket.once('data', resolve))
+  const words = socket.iterator({ destroyOnReturn: false })
   await new Promise((resolve) => socket.once('connect', resolve))
   write(bulkBytes)
-  await told()
+  await words.next()
   // One at a time: the reader is to sleep between them.
   for (let i = 0; i < messages; i++, await pause(2)) write(messageBytes)
-  await told()
+  await words.next()
   for (let i = 0; i < messages; i++, await pause(2)) write(messageBytes)
   socket.end()
 }

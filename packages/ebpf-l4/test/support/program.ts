@@ -12,10 +12,10 @@ export function compile(name: string, directory: string): string {
   return program
 }
 
-/** The next thing that a process prints; what it printed before anybody asked is lost. */
+/** What a process prints next, or how it ended. What it printed before anybody asked is lost. */
 export function nextLine(child: ChildProcess): Promise<string> {
-  return new Promise((resolve, reject) => {
+  return new Promise((resolve) => {
     child.stdout?.once('data', (data) => resolve(String(data).trim()))
-    child.once('exit', (code) => reject(new Error(`ended with ${code}`)))
+    child.once('close', (code, signal) => resolve(`ended: ${code ?? signal}`))
   })
 }
