@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import t from 'tap'
-import { Direction, EventKind } from '../src/index.ts'
-import { Host } from './support/host.ts'
+import * as l4 from '../src/index.ts'
+import { Host, parseAddress } from './support/host.ts'
+import { nextLine } from './support/program.ts'
 
+const { Direction, EventKind } = l4
 const host = await Host.create(['client', 'server'])
 const [client, server] = [host.pod('client'), host.pod('server')]
 t.teardown(() => host.close())
@@ -134,4 +136,65 @@ t.test('a datagram that nobody asked for is judged at the destination', async (t
     (await host.call(outside, ask, server.ip4, 5353, false)).out,
     `hello ${server.ip4}:5353`,
   )
+})
+
+t.test('a connected socket obeys a policy that came after its connect', async (t) => {
+  // Nobody of ours judges at the destination: its address is the world's, its process in none of the node's cgroups.
+  const { pl_addresses } = host.tables
+  const key = l4.tableKey(
+    l4.addrKeyLayout.write({ prefixLength: 128, addr: parseAddress(server.ip4) }),
+  )
+  const info = pl_addresses.get(key)
+  t.ok(pl_addresses.delete(key))
+  host.apply()
+  const world = {
+    namespace: server.namespace,
+    cgroup: host.root.replace(/\/[^/]+$/, ''),
+  }
+  const receiver = async (): Promise<void> => {
+    const { createSocket } = await import('node:dgram')
+    const socket = createSocket('udp4')
+    socket.on('message', (message) => console.log(`got ${message}`))
+    socket.bind(5354, () => console.log('ready'))
+  }
+  /** Sends each word of stdin, says how that went. */
+  const sender = async (address: string): Promise<void> => {
+    const { createSocket } = await import('node:dgram')
+    const socket = createSocket('udp4')
+    process.stdin.on('data', (word) => {
+      socket.send(word, (error) =>
+        console.log(error === null ? 'sent' : (error as NodeJS.ErrnoException).code),
+      )
+    })
+    socket.connect(5354, address, () => console.log('ready'))
+  }
+  const far = await host.serve(world, receiver)
+  t.teardown(() => far.kill()) // in none of the cgroups that the host clears
+  const near = await host.serve(client, sender, server.ip4)
+  const send = (word: string): Promise<string> => {
+    const line = nextLine(near)
+    near.stdin?.write(word)
+    return line
+  }
+  let got = nextLine(far)
+  t.equal(await send('before'), 'sent')
+  t.equal(await got, 'got before')
+  got = nextLine(far)
+  host.policy({
+    subject: client,
+    direction: Direction.DIRECTION_EGRESS,
+    isolated: true,
+    rule: 6,
+  })
+  host.apply()
+  t.equal(await send('during'), 'EPERM')
+  const deny = await host.event((e) => e.kind === EventKind.EVENT_DENY && e.rule === 6)
+  t.equal(deny.protocol, 17)
+  t.equal(deny.srcIdentity, client.identity)
+  host.clearPolicy()
+  host.apply()
+  t.equal(await send('after'), 'sent', 'the socket survives')
+  t.equal(await got, 'got after', 'and nothing came in between')
+  if (info !== undefined) pl_addresses.set(key, info)
+  host.apply()
 })
