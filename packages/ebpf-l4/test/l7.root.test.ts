@@ -6,6 +6,7 @@ import t from 'tap'
 import { Direction, FailureMode, ProxyState } from '../src/index.ts'
 import { originLayout } from '../src/gen/layout.ts'
 import { formatAddress, Host, parseAddress } from './support/host.ts'
+import { nextLine } from './support/program.ts'
 
 const addon = join(import.meta.dirname, '../../node-l7-proxy/.build/sockopt.node')
 const host = await Host.create(
@@ -152,6 +153,56 @@ t.test(
     await new Promise((resolve) => child.on('exit', resolve))
   },
 )
+
+t.test('the origin outlives a client that is gone before it is asked for', async (t) => {
+  /** Asks for the origin of its one connection not before it is told to. */
+  const slow = async (addonPath: string): Promise<void> => {
+    const { createRequire } = await import('node:module')
+    const { createServer } = await import('node:net')
+    type Handled = { _handle: { fd: number } }
+    const native = createRequire('file:///')(addonPath) as {
+      getOrigin(fd: number, buffer: Buffer): boolean
+      setHeartbeat(fd: number, state: number, pid: number): void
+    }
+    const server = createServer({ allowHalfOpen: true }, (socket) => {
+      let text = ''
+      socket.on('data', (data) => (text += String(data)))
+      process.stdin.once('data', () => {
+        const origin = Buffer.alloc(64)
+        const found = native.getOrigin((socket as unknown as Handled)._handle.fd, origin)
+        console.log(`${text} ${found ? origin.toString('hex') : 'no origin'}`)
+      })
+    })
+    const beat = (): void =>
+      native.setHeartbeat((server as unknown as Handled)._handle.fd, 1, process.pid)
+    server.listen(15001, '::', () => {
+      beat()
+      setInterval(beat, 100)
+      console.log('ready')
+    })
+  }
+  const forget = async (address: string): Promise<void> => {
+    const { connect } = await import('node:net')
+    const socket = connect(80, address, () => {
+      socket.write('forget', () => socket.destroy())
+    })
+    socket.on('close', () => console.log('gone'))
+  }
+  const child = await host.serve(host.proxy, slow, addon)
+  t.teardown(async () => {
+    child.kill('SIGKILL')
+    await new Promise((resolve) => child.on('exit', resolve))
+  })
+  t.equal((await host.call(client, forget, '10.96.0.2')).out, 'gone')
+  t.equal(host.datapath.dump('pl_origins').length, 0, 'nothing is left of the client')
+  const line = nextLine(child)
+  child.stdin?.write('ask')
+  const [, hex] = /^forget ([0-9a-f]{128})$/.exec(await line) ?? []
+  if (hex === undefined) return t.fail('no origin')
+  const origin = originLayout.read(Buffer.from(hex, 'hex'))
+  t.equal(formatAddress(origin.dst), '10.96.0.2')
+  t.equal(origin.identity, client.identity)
+})
 
 t.test('a killed proxy is known at once, a stalled one in 400 ms', async (t) => {
   t.equal(await answer('10.96.0.1'), 'backend', 'killed: the listener is gone')
