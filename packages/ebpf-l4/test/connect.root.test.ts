@@ -180,3 +180,29 @@ t.test('an unknown pod is unmanaged, and default deny denies it', async (t) => {
   host.clearPolicy()
   host.apply()
 })
+
+t.test('a socket that connects again forgets what it was connected to', async (t) => {
+  host.service({
+    address: '10.96.0.4',
+    port: 53,
+    protocol: 17,
+    backends: [{ pod: a, port: 5353 }],
+  })
+  host.apply()
+  /** UDP: node lets only such a socket connect twice. */
+  const twice = async (): Promise<void> => {
+    const { createSocket } = await import('node:dgram')
+    const socket = createSocket('udp4')
+    for (const [port, address] of [
+      [53, '10.96.0.4'],
+      [9, '127.0.0.1'],
+    ] as const) {
+      await new Promise<void>((resolve) => socket.connect(port, address, resolve))
+      const peer = socket.remoteAddress()
+      console.log(`${peer.address}:${peer.port}`)
+      socket.disconnect()
+    }
+    socket.close()
+  }
+  t.equal((await host.call(client, twice)).out, '10.96.0.4:53\n127.0.0.1:9')
+})
