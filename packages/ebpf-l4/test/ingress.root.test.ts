@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import t from 'tap'
-import { Direction, EventFlag, EventKind } from '../src/index.ts'
-import { Host } from './support/host.ts'
+import * as l4 from '../src/index.ts'
+import { Host, parseAddress } from './support/host.ts'
+import { compile } from './support/program.ts'
 
+const { Direction, EventFlag, EventKind } = l4
 const host = await Host.create(['client', 'server'])
 const [client, server] = [host.pod('client'), host.pod('server')]
 /** The client's namespace, but none of the node's cgroups: connect hooks do not see it. */
@@ -30,6 +32,15 @@ const ask = async (address: string): Promise<void> => {
 }
 
 t.before(() => host.serve(server, echo))
+
+/** Polls: true as soon as it is so, false after 3 s. */
+async function until(isSo: () => boolean): Promise<boolean> {
+  for (const end = Date.now() + 3000; !isSo();) {
+    if (Date.now() > end) return false
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+  return true
+}
 
 t.test('a SYN that no connect hook judged is dropped at the destination', async (t) => {
   host.policy({
@@ -123,3 +134,105 @@ for (const acceleration of ['off', 'on'] as const) {
     },
   )
 }
+
+t.test(
+  'an isolated pod takes nothing from a source that claims to be loopback',
+  async (t) => {
+    const receiver = async (): Promise<void> => {
+      const { createSocket } = await import('node:dgram')
+      const socket = createSocket('udp6')
+      socket.on('message', (message) => console.log(message.toString()))
+      socket.bind(9009, '::', () => console.log('ready'))
+    }
+    // Many nodes are set so; else the kernel itself refuses 127/8 from a device.
+    const lax = ['sysctl', '-qw', 'net.ipv4.conf.eth0.route_localnet=1']
+    t.equal((await host.run(server, lax)).code, 0)
+    const link = await host.run(server, ['ip', '-o', 'link', 'show', 'eth0'])
+    const mac = /ether (\S+)/.exec(link.out)?.[1] ?? ''
+    const program = compile('spoof', t.testdir())
+    /** The honest source is the last: once it is there, all are. */
+    const spoof = async (): Promise<void> => {
+      for (const [to, ...sources] of [
+        [server.ip4, '0.0.0.0', '127.0.0.2', client.ip4],
+        [server.ip6, '::', '::1', '::ffff:127.0.0.1', client.ip6],
+      ] as [string, ...string[]][]) {
+        const argv = [program, 'eth0', mac, to, '9009', ...sources]
+        t.same(await host.run(client, argv), { code: 0, out: '', err: '' })
+      }
+    }
+    const child = await host.serve(server, receiver)
+    let got: string[] = []
+    child.stdout?.on('data', (data) => got.push(...String(data).trim().split('\n')))
+
+    await spoof()
+    t.ok(await until(() => got.includes(client.ip6)), 'without a policy')
+    // The rest depends on the kernel, which may drop such sources before any hook.
+    for (const source of ['127.0.0.2', client.ip4]) t.ok(got.includes(source), source)
+    const arrived = got.length
+    got = []
+    host.policy({
+      subject: server,
+      direction: Direction.DIRECTION_INGRESS,
+      isolated: true,
+    })
+    host.apply()
+    const denied = (): number => host.datapath.counters()['COUNTER_DENY_INGRESS'] ?? 0
+    const before = denied()
+    await spoof()
+    t.ok(await until(() => denied() - before >= arrived), 'all of them are denied')
+    t.same(got, [])
+    host.clearPolicy()
+    host.apply()
+  },
+)
+
+t.test('what an open connection sends to the world stops with the policy', async (t) => {
+  // Nobody of ours judges at the destination: its address is the world's, its process in none of the node's cgroups.
+  const { pl_addresses } = host.tables
+  const key = l4.tableKey(
+    l4.addrKeyLayout.write({ prefixLength: 128, addr: parseAddress(server.ip4) }),
+  )
+  const info = pl_addresses.get(key)
+  t.ok(pl_addresses.delete(key))
+  host.apply()
+  const world = { namespace: server.namespace, cgroup: outside.cgroup }
+  const receiver = async (): Promise<void> => {
+    const { createServer } = await import('node:net')
+    createServer((socket) => {
+      socket.on('error', () => undefined)
+      socket.on('data', (data) => console.log(data.length))
+    }).listen(9006, () => console.log('ready'))
+  }
+  const sender = async (address: string): Promise<void> => {
+    const { connect } = await import('node:net')
+    const socket = connect(9006, address, () => console.log('ready'))
+    socket.on('error', (error) => console.error(error.message))
+    setInterval(() => socket.write('x'), 20)
+  }
+  const far = await host.serve(world, receiver)
+  t.teardown(() => far.kill()) // in none of the cgroups that the host clears
+  let chunks = 0
+  let lastAt = 0
+  far.stdout?.on('data', () => {
+    chunks++
+    lastAt = Date.now()
+  })
+  await host.serve(client, sender, server.ip4)
+  t.ok(await until(() => chunks > 3), 'bytes arrive')
+  host.policy({
+    subject: client,
+    direction: Direction.DIRECTION_EGRESS,
+    isolated: true,
+    rule: 9,
+  })
+  host.apply()
+  const appliedAt = Date.now()
+  const deny = await host.event((e) => e.kind === EventKind.EVENT_DENY && e.rule === 9)
+  t.equal(deny.srcIdentity, client.identity)
+  t.ok(deny.flags & EventFlag.EVENT_F_OPEN_CONNECTION)
+  t.ok(await until(() => Date.now() - lastAt > 1000), 'then no more')
+  t.ok(lastAt - appliedAt < 1000, `the last ${lastAt - appliedAt} ms after the policy`)
+  host.clearPolicy()
+  if (info !== undefined) pl_addresses.set(key, info)
+  host.apply()
+})
