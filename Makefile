@@ -17,7 +17,7 @@ NATIVE_DIRS := $(dir $(wildcard packages/*/native/Makefile))
 MANIFESTS := package.json pnpm-lock.yaml pnpm-workspace.yaml $(wildcard packages/*/package.json bench/package.json examples/*/package.json)
 # C that exists; generated headers live in .output and are not formatted.
 C_SOURCES := $(wildcard bpf/*.c bpf/include/pillion/*.h packages/*/native/*.c packages/*/native/*.h \
-	bench/load/*.c test/*/*.c packages/*/test/*.c)
+	bench/load/*.c test/*/*.c packages/*/test/*.c packages/*/test/support/*.c)
 
 .PHONY: help bootstrap bpf native gen build check static format test bench demo clean distclean
 
