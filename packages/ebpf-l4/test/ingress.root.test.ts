@@ -33,9 +33,10 @@ const ask = async (address: string): Promise<void> => {
 
 t.before(() => host.serve(server, echo))
 
-/** Polls: true as soon as it is so, false after 3 s. */
-async function until(isSo: () => boolean): Promise<boolean> {
-  for (const end = Date.now() + 3000; !isSo();) {
+/** Polls: true as soon as it is so, false when the time is over. */
+async function until(isSo: () => boolean, limitMs = 3000): Promise<boolean> {
+  const end = Date.now() + limitMs
+  while (!isSo()) {
     if (Date.now() > end) return false
     await new Promise((resolve) => setTimeout(resolve, 20))
   }
