@@ -216,7 +216,11 @@ t.test('a lab that does not come up says why, and is taken down', async (t) => {
     spec: { containers: object[] }
   }
   broken.spec.containers = [
-    { command: ['sh', '-c', 'echo no such database >&2; exit 3'] },
+    {
+      command: ['sh', '-c', 'echo no such database >&2; exit 3'],
+      // Without a probe a pod is ready from its start to its crash, and up may see just that.
+      readinessProbe: { tcpSocket: { port: 1 } },
+    },
   ]
   const bad = t.testdir({ 'a.yaml': JSON.stringify(broken) })
   const { code, err } = await pillion('lab', 'up', bad, '--mesh', 'off', '--timeout', '2')
