@@ -5,7 +5,6 @@
 export const AttachType = {
   cgroupInetIngress: 0,
   cgroupInetEgress: 1,
-  cgroupInetSockCreate: 2,
   cgroupSockOps: 3,
   skMsgVerdict: 7,
   cgroupInet4Connect: 10,
@@ -32,8 +31,8 @@ export interface Attachment {
   readonly target: AttachTarget
   readonly type: number
   /**
-   * Only while some policy exists. Without any, every packet would pass these programs to learn that it may pass: 3 % of a
-   * connection set-up.
+   * Only while some policy exists. Without any, every packet would pass these programs to learn that it may pass:
+   * sixteen times in a connection set-up.
    */
   readonly onlyWithPolicy?: true
 }

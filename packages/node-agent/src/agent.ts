@@ -28,7 +28,7 @@ import { Store } from './store.ts'
 import { PodCgroups } from './workloads.ts'
 
 /**
- * Events of one turn. At one turn in 50 ms this is 5120 a second, about 3 % of a core; what comes faster is dropped and
+ * Events of one turn. At one turn in 50 ms this is 5120 a second at most; what comes faster is dropped and
  * counted in the kernel, rather than paid for by the connections that it reports.
  */
 const eventsPerRead = 256
