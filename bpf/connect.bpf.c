@@ -3,14 +3,20 @@
  * Connect-time translation, egress policy, redirect of declared services to the local proxy.
  *
  * Hooks: cgroup/connect4, connect6, sendmsg4, sendmsg6, recvmsg4, recvmsg6, getpeername4, getpeername6.
- * Reads: pl_services, pl_slots, pl_backends, pl_cgroups, pl_addresses, pl_subjects, pl_rules, pl_proxy, pl_settings.
- * Writes: pl_sockets, pl_udp_peers, pl_counters, pl_events.
+ * Reads: pl_services, pl_slots, pl_backends, pl_cgroups, pl_addresses, pl_subjects, pl_rules, pl_proxy, pl_settings,
+ * pl_on_behalf_of.
+ * Writes: pl_connections, pl_sockets, pl_udp_peers, pl_counters, pl_events.
  * Returns: 1 proceed; 0 refuse: EPERM when a policy denies, ECONNREFUSED when nobody could answer.
  */
 #include "include/pillion/event.h"
 #include "include/pillion/identity.h"
 #include "include/pillion/policy.h"
 #include "include/pillion/service.h"
+#include "include/pillion/socket.h"
+
+/* Besides errno values, for a destination that is let through without being remembered. */
+#define NOT_OURS (-1) /* loopback */
+#define ANSWER (-2) /* to a datagram that was let in */
 
 /* A destination on its way through the program: what was asked for, then what is connected to. */
 struct target {
@@ -99,7 +105,7 @@ static __always_inline int translate(struct target *target)
 		}
 		count(COUNTER_CONNECT_BYPASS);
 	}
-	backend = choose_backend(&key);
+	backend = choose_backend(service, &key);
 	if (!backend) {
 		count(COUNTER_CONNECT_NO_ENDPOINT);
 		return ECONNREFUSED;
@@ -145,75 +151,124 @@ static __always_inline bool is_udp_reply(struct bpf_sock_addr *ctx, const struct
 	return peer && is_recent(peer->received_ns);
 }
 
-/* What an earlier connect on this socket left; the next one may be refused, or be none of ours. */
-static __always_inline void forget_socket(struct socket *socket)
+/* What an earlier connect on this socket left; this one was refused, or is none of ours. */
+static __always_inline void forget_socket(struct bpf_sock_addr *ctx, const struct target *target)
 {
-	__builtin_memset(&socket->service, 0, sizeof(socket->service));
-	socket->service_port = 0;
-	socket->service_id = 0;
-	socket->flags = 0;
-}
-
-static __always_inline void remember_socket(struct socket *socket, const struct target *target, const struct who *who,
-					    __u32 generation)
-{
-	if (target->translated) {
-		socket->service = target->asked;
-		socket->service_port = target->asked_port;
-		socket->flags = SOCKET_TRANSLATED | (target->l7 ? SOCKET_L7 : 0);
-	}
-	if (target->protocol == IPPROTO_UDP)
-		socket->flags |= SOCKET_TRACKED; /* TCP: when it is established */
-	socket->service_id = target->service;
-	socket->src_identity = who->identity;
-	socket->dst_identity = target->identity;
-	socket->cgroup = who->cgroup;
-	socket->policy_generation = generation;
-	socket->pid = bpf_get_current_pid_tgid() >> 32;
-	bpf_get_current_comm(socket->comm, sizeof(socket->comm));
-}
-
-/* The whole decision for one connect or sendmsg. 0: proceed to target->addr; otherwise the errno to refuse with. */
-static __always_inline int decide(struct bpf_sock_addr *ctx, struct target *target, bool connected)
-{
-	const struct settings *config = settings();
-	/* Read before judging: a policy that changes meanwhile has the connection judged again. */
-	__u32 generation = config ? config->policy_generation : 0;
-	struct verdict_of verdict = { .allowed = 1 };
-	bool loopback = addr_is_loopback(&target->addr);
 	struct bpf_sock *sk = ctx->sk;
-	struct socket *socket = 0;
-	struct who who;
+	struct socket *socket;
+	__u64 address = (__u64)sk;
+
+	if (target->protocol == IPPROTO_TCP) {
+		bpf_map_delete_elem(&pl_connections, &address);
+		return;
+	}
+	socket = sk ? bpf_sk_storage_get(&pl_sockets, sk, 0, 0) : 0;
+	if (socket)
+		__builtin_memset(socket, 0, sizeof(*socket));
+}
+
+/* Sockets that the kernel made for itself are closed without a word: nobody would remove their entry. */
+static __always_inline bool is_kernels(struct bpf_sock *sk)
+{
+	struct sock *kernel = (struct sock *)bpf_skc_to_tcp_sock(sk);
+
+	return !kernel || BPF_CORE_READ_BITFIELD(kernel, sk_kern_sock);
+}
+
+static __always_inline void remember_socket(struct bpf_sock_addr *ctx, const struct target *target,
+					    const struct who *who, __u32 generation)
+{
+	struct bpf_sock *sk = ctx->sk;
+	struct socket socket = {
+		.service_id = target->service,
+		.src_identity = who->identity,
+		.dst_identity = target->identity,
+		.on_behalf_of = who->on_behalf_of,
+		.policy_generation = generation,
+		.cgroup = who->cgroup,
+		.pid = bpf_get_current_pid_tgid() >> 32,
+	};
+	__u64 address = (__u64)sk;
+	struct socket *kept;
+
+	if (!sk)
+		return;
+	if (target->translated) {
+		socket.service = target->asked;
+		socket.service_port = target->asked_port;
+		socket.flags = SOCKET_TRANSLATED | (target->l7 ? SOCKET_L7 : 0);
+	}
+	bpf_get_current_comm(socket.comm, sizeof(socket.comm));
+	if (target->protocol == IPPROTO_TCP) {
+		if (is_kernels(sk))
+			return;
+		socket.cookie = bpf_get_socket_cookie(ctx);
+		if (bpf_map_update_elem(&pl_connections, &address, &socket, BPF_ANY))
+			count(COUNTER_MAP_FULL);
+		return;
+	}
+	socket.flags |= SOCKET_TRACKED; /* TCP: when it is established */
+	kept = bpf_sk_storage_get(&pl_sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (kept)
+		*kept = socket;
+}
+
+/* The proxy has balanced already; it is judged as the one it works for. */
+static __always_inline void judge_as_client(struct bpf_sock_addr *ctx, struct who *who)
+{
+	struct bpf_sock *sk = ctx->sk;
+	struct on_behalf_of *client = sk ? bpf_sk_storage_get(&pl_on_behalf_of, sk, 0, 0) : 0;
+
+	if (!client || !client->identity)
+		return;
+	who->on_behalf_of = client->identity;
+	who->identity = client->identity;
+}
+
+/* Where to, and whether it may. 0: proceed to target->addr; otherwise the errno to refuse with. */
+static __always_inline int decide(struct bpf_sock_addr *ctx, struct target *target, struct who *who)
+{
+	struct verdict_of verdict = { .allowed = 1 };
 	int error;
 
-	if (sk && connected)
-		socket = bpf_sk_storage_get(&pl_sockets, sk, 0, loopback ? 0 : BPF_SK_STORAGE_GET_F_CREATE);
-	if (socket)
-		forget_socket(socket);
-	if (loopback)
-		return 0;
-	who_is_current(&who);
-	if (who.proxy) {
-		/* The proxy has balanced already; it is judged as the one it works for. */
+	who_is_current(who);
+	if (who->proxy) {
 		target->identity = who_is_at(&target->addr).identity;
-		if (socket && socket->on_behalf_of)
-			who.identity = socket->on_behalf_of;
+		judge_as_client(ctx, who);
 	} else {
 		error = translate(target);
 		if (error)
 			return error;
 	}
-	if (!target->l7) {
-		judge_both(who.identity, target->identity, target->protocol, bpf_ntohs(target->port), &verdict);
-		if (!verdict.allowed) {
-			if (is_udp_reply(ctx, target))
-				return 0;
-			report_deny(ctx, target, &who, &verdict);
-			return EPERM;
-		}
+	if (target->l7)
+		return 0; /* the proxy's upstream connection is judged */
+	judge_both(who->identity, target->identity, target->protocol, bpf_ntohs(target->port), &verdict);
+	if (verdict.allowed)
+		return 0;
+	if (is_udp_reply(ctx, target))
+		return ANSWER;
+	report_deny(ctx, target, who, &verdict);
+	return EPERM;
+}
+
+/* One connect or sendmsg. 0: proceed to target->addr; otherwise the errno to refuse with. */
+static __always_inline int on_destination(struct bpf_sock_addr *ctx, struct target *target, bool connected)
+{
+	const struct settings *config = settings();
+	/* Read before judging: a policy that changes meanwhile has the connection judged again. */
+	__u32 generation = config ? config->policy_generation : 0;
+	struct who who = {};
+	int error = NOT_OURS;
+
+	if (!addr_is_loopback(&target->addr))
+		error = decide(ctx, target, &who);
+	if (error) {
+		if (connected)
+			forget_socket(ctx, target);
+		return error < 0 ? 0 : error;
 	}
-	if (socket)
-		remember_socket(socket, target, &who, generation);
+	if (connected)
+		remember_socket(ctx, target, &who, generation);
 	if (target->protocol == IPPROTO_UDP)
 		remember_udp_peer(ctx, target);
 	return 0;
@@ -232,7 +287,7 @@ static __always_inline int on_destination4(struct bpf_sock_addr *ctx, bool conne
 	if (!handles(ctx))
 		return ALLOW;
 	addr_from_ip4(&target.addr, ctx->user_ip4);
-	error = decide(ctx, &target, connected);
+	error = on_destination(ctx, &target, connected);
 	if (error)
 		return refuse(ctx, error);
 	if (target.translated) {
@@ -250,7 +305,7 @@ static __always_inline int on_destination6(struct bpf_sock_addr *ctx, bool conne
 	if (!handles(ctx))
 		return ALLOW;
 	addr_words(&target.addr, ctx->user_ip6[0], ctx->user_ip6[1], ctx->user_ip6[2], ctx->user_ip6[3]);
-	error = decide(ctx, &target, connected);
+	error = on_destination(ctx, &target, connected);
 	if (error)
 		return refuse(ctx, error);
 	if (target.translated) {
@@ -325,7 +380,7 @@ int pl_recvmsg6(struct bpf_sock_addr *ctx)
 static __always_inline struct socket *translated_socket(struct bpf_sock_addr *ctx)
 {
 	struct bpf_sock *sk = ctx->sk;
-	struct socket *socket = sk ? bpf_sk_storage_get(&pl_sockets, sk, 0, 0) : 0;
+	struct socket *socket = sk ? socket_of(sk, bpf_get_socket_cookie(ctx)) : 0;
 
 	return socket && socket->flags & SOCKET_TRANSLATED ? socket : 0;
 }

@@ -2,7 +2,8 @@
 /*
  * Policy at the destination, and for protocols that never call connect.
  *
- * Hooks: cgroup_skb/ingress and cgroup_skb/egress. Reads: pl_cgroups, pl_addresses, pl_subjects, pl_rules, pl_sockets,
+ * Hooks: cgroup_skb/ingress and cgroup_skb/egress. Reads: pl_cgroups, pl_addresses, pl_subjects, pl_rules, pl_connections,
+ * pl_sockets,
  * pl_udp_peers, pl_settings. Writes: pl_sockets, pl_udp_peers, pl_events, pl_counters.
  * Returns: 1 pass; 0 drop: policy denies, or the packet cannot be parsed (fail closed).
  *
@@ -11,6 +12,7 @@
  */
 #include "include/pillion/open.h"
 #include "include/pillion/identity.h"
+#include "include/pillion/socket.h"
 
 #define IPPROTO_HOPOPTS_ 0
 #define IPPROTO_ROUTING_ 43
@@ -162,7 +164,7 @@ static __always_inline int open_connection(struct __sk_buff *skb, struct bpf_soc
 
 	if (!config)
 		return ALLOW;
-	socket = bpf_sk_storage_get(&pl_sockets, sk, 0, 0);
+	socket = socket_of(sk, bpf_get_socket_cookie(skb));
 	if (!socket)
 		socket = late_socket(skb, sk, config->policy_generation);
 	if (!socket)
@@ -275,9 +277,9 @@ int pl_ingress(struct __sk_buff *skb)
  */
 static __always_inline int open_to_world(struct __sk_buff *skb, struct bpf_sock *sk)
 {
-	struct socket *socket = bpf_sk_storage_get(&pl_sockets, sk, 0, 0);
+	struct socket *socket = connection_of(sk, bpf_get_socket_cookie(skb));
 
-	if (!socket || socket->flags & SOCKET_PASSIVE || socket->dst_identity != IDENTITY_WORLD)
+	if (!socket || socket->dst_identity != IDENTITY_WORLD)
 		return ALLOW;
 	return open_connection(skb, sk, true);
 }

@@ -2,12 +2,14 @@
 /*
  * The life of a TCP connection: who owns it, when it opens and closes, whether it may be accelerated.
  *
- * Hook: sockops. Reads: pl_addresses, pl_executables, pl_settings. Writes: pl_sockets, pl_origins, pl_listen_exes,
- * pl_executables, pl_sockhash, pl_flows, pl_events, pl_counters. Returns: 1 (the reply field is never used).
+ * Hook: sockops. Reads: pl_addresses, pl_executables, pl_settings. Writes: pl_connections, pl_sockets, pl_origins,
+ * pl_listen_exes, pl_executables, pl_sockhash, pl_flows, pl_pairing, pl_habits, pl_events, pl_counters. Returns: 1 (the reply field is never used).
  */
+#include "include/pillion/closing.h"
 #include "include/pillion/exe.h"
 #include "include/pillion/identity.h"
 #include "include/pillion/open.h"
+#include "include/pillion/socket.h"
 
 #define TCP_CLOSE 7
 #define TCP_LISTEN 10
@@ -46,7 +48,7 @@ static __always_inline void record_origin(struct bpf_sock_ops *ctx, struct socke
 		count(COUNTER_MAP_FULL);
 }
 
-/* May this end be accelerated, as far as it is settled without looking at executables? 1 yes, 0 no, -1: look. */
+/* May this end be accelerated? 1 yes, 0 no, -1 Auto: look at habit and executable. */
 static __always_inline int settled(const struct settings *config, const struct addr_info *self)
 {
 	if (self->flags & ADDR_ACCEL_OFF)
@@ -110,6 +112,37 @@ static __always_inline bool listener_is_plain(struct bpf_sock_ops *ctx)
 	return known && !known->mixed && exe_is_plain(&known->exe);
 }
 
+static __always_inline void hear_of(struct bpf_sock_ops *ctx, int flags)
+{
+	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | flags);
+}
+
+/* Both ends come by here, in any order and at the same time: whoever finds the other tells both. */
+static __always_inline void meet_peer(struct flow_key *key, __u64 cookie)
+{
+	struct flow *self, *peer;
+	struct flow_key reverse;
+	__u64 *found, other;
+
+	if (bpf_map_update_elem(&pl_pairing, key, &cookie, BPF_ANY)) {
+		count(COUNTER_MAP_FULL);
+		return;
+	}
+	flow_key_reverse(key, &reverse);
+	found = bpf_map_lookup_elem(&pl_pairing, &reverse);
+	if (!found)
+		return;
+	other = *found;
+	self = bpf_map_lookup_elem(&pl_flows, &cookie);
+	peer = bpf_map_lookup_elem(&pl_flows, &other);
+	if (self && peer) {
+		self->peer = other;
+		peer->peer = cookie;
+	}
+	bpf_map_delete_elem(&pl_pairing, key);
+	bpf_map_delete_elem(&pl_pairing, &reverse);
+}
+
 /*
  * Only here, in the ESTABLISHED callbacks, does a socket enter the map: no byte has arrived yet. A socket that is put in
  * later reorders what it has not read (design 4.5).
@@ -117,39 +150,23 @@ static __always_inline bool listener_is_plain(struct bpf_sock_ops *ctx)
 static __always_inline void accelerate(struct bpf_sock_ops *ctx, struct socket *socket, struct flow_key *key)
 {
 	struct bpf_sock *sk = ctx->sk;
-	struct flow flow = {};
+	struct flow flow = { .policy_generation = socket->policy_generation };
+	__u64 cookie = bpf_get_socket_cookie(ctx);
 
 	if (!sk)
 		return;
 	flow.sock = (__u64)sk;
-	if (bpf_map_update_elem(&pl_flows, key, &flow, BPF_ANY)) {
+	if (bpf_map_update_elem(&pl_flows, &cookie, &flow, BPF_ANY)) {
 		count(COUNTER_MAP_FULL);
 		return;
 	}
-	if (bpf_sock_hash_update(ctx, &pl_sockhash, key, BPF_ANY)) {
-		bpf_map_delete_elem(&pl_flows, key);
+	if (bpf_sock_hash_update(ctx, &pl_sockhash, &cookie, BPF_ANY)) {
+		bpf_map_delete_elem(&pl_flows, &cookie);
 		return;
 	}
 	socket->flags |= SOCKET_ACCEL;
-}
-
-static __always_inline void fill(struct flow_event *event, const struct socket *socket, const struct flow_key *key)
-{
-	bool passive = socket->flags & SOCKET_PASSIVE;
-
-	event->src = passive ? key->remote : key->local;
-	event->dst = passive ? key->local : key->remote;
-	event->src_port = bpf_htons(passive ? key->remote_port : key->local_port);
-	event->dst_port = bpf_htons(passive ? key->local_port : key->remote_port);
-	event->service = socket->service;
-	event->service_port = socket->service_port;
-	event->protocol = IPPROTO_TCP;
-	event->src_identity = socket->src_identity;
-	event->dst_identity = socket->dst_identity;
-	event->flags = (passive ? EVENT_F_INGRESS : 0) | (socket->flags & SOCKET_L7 ? EVENT_F_L7 : 0) |
-		       (socket->flags & SOCKET_ACCEL ? EVENT_F_ACCEL : 0);
-	event->pid = socket->pid;
-	__builtin_memcpy(event->comm, socket->comm, sizeof(event->comm));
+	hear_of(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
+	meet_peer(key, cookie);
 }
 
 static __always_inline void report_open(struct bpf_sock_ops *ctx, struct socket *socket, const struct flow_key *key)
@@ -159,14 +176,9 @@ static __always_inline void report_open(struct bpf_sock_ops *ctx, struct socket 
 	socket->flags |= SOCKET_REPORTED;
 	if (!event)
 		return;
-	fill(event, socket, key);
+	fill_event(event, socket, key);
 	event->cookie = bpf_get_socket_cookie(ctx);
 	event_submit(event);
-}
-
-static __always_inline void hear_of(struct bpf_sock_ops *ctx, int flags)
-{
-	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | flags);
 }
 
 /*
@@ -177,15 +189,15 @@ static __always_inline void connecting(struct bpf_sock_ops *ctx)
 {
 	const struct settings *config = settings();
 	struct addr_info self, peer;
-	struct flow_key key = {};
-	struct socket *socket;
 	struct bpf_sock *sk = ctx->sk;
+	struct socket *socket = sk ? connection_of(sk, bpf_get_socket_cookie(ctx)) : 0;
+	struct flow_key key = {};
 	int may;
 
-	socket = sk ? bpf_sk_storage_get(&pl_sockets, sk, 0, 0) : 0;
 	if (!socket || !config)
 		return;
 	flow_key_of(ctx, &key);
+	socket->flow = key;
 	if (socket->flags & SOCKET_L7) {
 		record_origin(ctx, socket, &key);
 		hear_of(ctx,
@@ -199,23 +211,28 @@ static __always_inline void connecting(struct bpf_sock_ops *ctx)
 		return;
 	socket->flags |= SOCKET_LOCAL;
 	may = settled(config, &self);
-	if (may > 0 || (may < 0 && current_exe_is_plain()))
+	if (may < 0) {
+		socket->flags |= SOCKET_HABIT;
+		may = !short_by_habit(socket->src_identity, socket->dst_identity, key.remote_port) &&
+		      current_exe_is_plain();
+	}
+	if (may)
 		socket->flags |= SOCKET_MAY_ACCEL;
 }
 
 static __always_inline void connected(struct bpf_sock_ops *ctx)
 {
 	struct bpf_sock *sk = ctx->sk;
-	struct socket *socket = sk ? bpf_sk_storage_get(&pl_sockets, sk, 0, 0) : 0;
-	struct flow_key key = {};
+	struct socket *socket = sk ? connection_of(sk, bpf_get_socket_cookie(ctx)) : 0;
+	struct flow_key key;
 
 	/* Without: connected before the programs were attached, or loopback. Its next connect is ours. */
 	if (!socket)
 		return;
-	flow_key_of(ctx, &key);
+	key = socket->flow;
 	socket->flags |= SOCKET_TRACKED;
 	socket->opened_ns = bpf_ktime_get_ns();
-	hear_of(ctx, BPF_SOCK_OPS_STATE_CB_FLAG | BPF_SOCK_OPS_RTO_CB_FLAG);
+	hear_of(ctx, BPF_SOCK_OPS_RTO_CB_FLAG);
 	if (socket->flags & SOCKET_MAY_ACCEL)
 		accelerate(ctx, socket, &key);
 	report_open(ctx, socket, &key);
@@ -262,7 +279,8 @@ static __always_inline void accepted(struct bpf_sock_ops *ctx)
 	peer = who_is_at(&key.remote);
 	local = self.flags & peer.flags & ADDR_LOCAL;
 	may = local ? settled(config, &self) : 0;
-	accelerated = may > 0 || (may < 0 && listener_is_plain(ctx));
+	accelerated = may > 0 || (may < 0 && !short_by_habit(peer.identity, self.identity, key.local_port) &&
+				  listener_is_plain(ctx));
 	if (local && !accelerated)
 		return;
 	socket = bpf_sk_storage_get(&pl_sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
@@ -282,63 +300,27 @@ static __always_inline void accepted(struct bpf_sock_ops *ctx)
 		report_open(ctx, socket, &key);
 }
 
-/* Payload that TCP carried. The kernel's own counters take SYN and FIN for a byte each. */
-static __always_inline void tcp_bytes(struct bpf_sock *sk, __u64 *sent, __u64 *received)
-{
-	/* Not a cast: the verifier lets nobody add an offset to a struct bpf_sock. */
-	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
-
-	if (!tp)
-		return;
-	*sent += BPF_CORE_READ(tp, bytes_sent) - BPF_CORE_READ(tp, bytes_retrans);
-	*received += BPF_CORE_READ(tp, bytes_received);
-	if (BPF_CORE_READ((struct sock *)tp, __sk_common.skc_flags) & SOCK_DONE && *received)
-		*received -= 1;
-}
-
-static __always_inline void closed(struct bpf_sock_ops *ctx)
+/*
+ * TCP is done with a socket that asked to hear of it: one that was accepted, or is kept by its addresses as well. All
+ * others are told by close.bpf.c.
+ */
+static __always_inline void ended(struct bpf_sock_ops *ctx)
 {
 	struct bpf_sock *sk = ctx->sk;
-	struct flow *flow = 0, *back;
-	struct flow_key key = {}, reverse;
-	__u64 sent = 0, received = 0;
-	struct flow_event *event;
+	struct flow_key key = {};
 	struct socket *socket;
+	struct tcp_sock *tp;
+	__u64 cookie;
 
 	if (!sk)
 		return;
-	socket = bpf_sk_storage_get(&pl_sockets, sk, 0, 0);
-	if (!socket)
+	cookie = bpf_get_socket_cookie(ctx);
+	socket = socket_of(sk, cookie);
+	tp = bpf_skc_to_tcp_sock(sk);
+	if (!socket || !tp)
 		return;
 	flow_key_of(ctx, &key);
-	if (socket->flags & SOCKET_L7) {
-		struct origin_key origin_key = { .addr = key.local, .port = bpf_htons(key.local_port) };
-
-		bpf_map_delete_elem(&pl_origins, &origin_key);
-	}
-	if (socket->flags & SOCKET_ACCEL) {
-		flow_key_reverse(&key, &reverse);
-		back = bpf_map_lookup_elem(&pl_flows, &reverse);
-		flow = bpf_map_lookup_elem(&pl_flows, &key);
-		sent = flow ? flow->redirected_bytes : 0;
-		received = back ? back->redirected_bytes : 0;
-	}
-	if (socket->flags & SOCKET_REPORTED) {
-		event = event_reserve(EVENT_CLOSE);
-		if (event) {
-			fill(event, socket, &key);
-			event->cookie = bpf_get_socket_cookie(ctx);
-			event->duration_ns = event->time_ns - socket->opened_ns;
-			event->bytes_sent = sent;
-			event->bytes_received = received;
-			tcp_bytes(sk, &event->bytes_sent, &event->bytes_received);
-			event->srtt_us = ctx->srtt_us >> 3;
-			event->retransmits = ctx->total_retrans;
-			event_submit(event);
-		}
-	}
-	if (socket->flags & SOCKET_ACCEL)
-		bpf_map_delete_elem(&pl_flows, &key);
+	closed(socket, tp, &key, cookie);
 }
 
 /*
@@ -348,7 +330,7 @@ static __always_inline void closed(struct bpf_sock_ops *ctx)
 static __always_inline void unanswered(struct bpf_sock_ops *ctx)
 {
 	struct bpf_sock *sk = ctx->sk;
-	struct socket *socket = sk ? bpf_sk_storage_get(&pl_sockets, sk, 0, 0) : 0;
+	struct socket *socket = sk ? socket_of(sk, bpf_get_socket_cookie(ctx)) : 0;
 	struct flow_key key = {};
 	int at_once_ms = 1;
 
@@ -380,7 +362,7 @@ int pl_sockops(struct bpf_sock_ops *ctx)
 		if (ctx->args[0] == TCP_LISTEN)
 			stopped_listening(ctx);
 		else
-			closed(ctx);
+			ended(ctx);
 	}
 	return ALLOW;
 }

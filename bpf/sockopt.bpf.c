@@ -3,7 +3,7 @@
  * The proxy's only interface to the datapath (design 4.4): socket options of level SOL_PILLION on sockets it owns.
  *
  * Hooks: cgroup/getsockopt, cgroup/setsockopt, cgroup/sock_release, attached to the proxy's cgroup alone, so that nobody
- * else can use them and nobody else pays for them. Reads: pl_sock_origin. Writes: pl_sockets, pl_proxy, pl_listeners,
+ * else can use them and nobody else pays for them. Reads: pl_sock_origin. Writes: pl_on_behalf_of, pl_proxy, pl_listeners,
  * pl_counters. Returns: 1 proceed; 0 EPERM (buffer too small).
  */
 #include "include/pillion/common.h"
@@ -35,14 +35,14 @@ static __always_inline int on_behalf_of(struct bpf_sockopt *ctx)
 {
 	struct on_behalf_of *option = ctx->optval;
 	struct bpf_sock *sk = ctx->sk;
-	struct socket *socket;
+	struct on_behalf_of *kept;
 
 	if (!sk || (void *)(option + 1) > ctx->optval_end)
 		return REFUSE;
-	socket = bpf_sk_storage_get(&pl_sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!socket)
+	kept = bpf_sk_storage_get(&pl_on_behalf_of, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!kept)
 		return REFUSE;
-	socket->on_behalf_of = option->identity;
+	kept->identity = option->identity;
 	return ALLOW;
 }
 

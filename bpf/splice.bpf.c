@@ -2,7 +2,7 @@
 /*
  * Same-node acceleration: a message goes from the sender's socket into the receiver's without TCP in between.
  *
- * Hook: sk_msg on pl_sockhash. Reads: pl_flows, pl_sockets, pl_settings. Writes: pl_flows, pl_counters.
+ * Hook: sk_msg on pl_sockhash. Reads: pl_flows, pl_connections, pl_sockets, pl_settings. Writes: pl_flows, pl_counters.
  * Returns: SK_PASS (redirected, or carried by TCP); SK_DROP when a policy forbids the connection by now: the sender
  * gets EACCES.
  *
@@ -15,6 +15,7 @@
  *     not see redirected bytes, and somebody else would read them first.
  */
 #include "include/pillion/open.h"
+#include "include/pillion/socket.h"
 
 /* Unread bytes that a receiver may have waiting, as much as a TCP receive buffer of the default size. */
 const volatile __u32 config_unread_limit = 262144;
@@ -58,6 +59,23 @@ static __always_inline bool has_read_tcp(struct tcp_sock *tp)
 	return !sk->sk_receive_queue.qlen && !sk->sk_backlog.len;
 }
 
+/* As many bytes of struct sock as hold both lengths in the kernels that we know: one helper call for two fields. */
+#define QUEUES_SIZE 48
+
+/* Has the receiver left something unread of what TCP brought? */
+static __always_inline bool has_unread(struct sock *sk)
+{
+	__u32 qlen = bpf_core_field_offset(sk->sk_receive_queue.qlen) - bpf_core_field_offset(sk->sk_receive_queue);
+	__u32 backlog = bpf_core_field_offset(sk->sk_backlog.len) - bpf_core_field_offset(sk->sk_receive_queue);
+	__u8 queues[QUEUES_SIZE];
+
+	if (qlen > QUEUES_SIZE - 4 || backlog > QUEUES_SIZE - 4)
+		return BPF_CORE_READ(sk, sk_receive_queue.qlen) || BPF_CORE_READ(sk, sk_backlog.len);
+	if (bpf_core_read(queues, QUEUES_SIZE, &sk->sk_receive_queue))
+		return true;
+	return *(__u32 *)(queues + qlen) || *(__u32 *)(queues + backlog);
+}
+
 /* Has the receiver read all that TCP brought, and little enough of what was redirected left? */
 static __always_inline bool has_room(__u64 address, __u32 size)
 {
@@ -66,8 +84,7 @@ static __always_inline bool has_room(__u64 address, __u32 size)
 	__u64 user_data = (__u64)BPF_CORE_READ(sk, sk_user_data) & ~7ull; /* low bits are flags */
 	struct sk_psock *psock = (struct sk_psock *)user_data;
 
-	if (!psock || BPF_CORE_READ(sk, sk_receive_queue.qlen) || BPF_CORE_READ(sk, sk_backlog.len) ||
-	    BPF_CORE_READ(sk, sk_rcvlowat) > 1 || BPF_CORE_READ(icsk, icsk_ulp_ops))
+	if (!psock || has_unread(sk) || BPF_CORE_READ(sk, sk_rcvlowat) > 1 || BPF_CORE_READ(icsk, icsk_ulp_ops))
 		return false;
 	if (bpf_core_field_exists(psock->msg_tot_len))
 		return BPF_CORE_READ(psock, msg_tot_len) + size <= config_unread_limit;
@@ -75,40 +92,55 @@ static __always_inline bool has_room(__u64 address, __u32 size)
 	       user_data + bpf_core_field_offset(struct sk_psock, ingress_msg);
 }
 
+/* Once for each change of policy, and again by the packets of the connection that TCP carries (ingress.bpf.c). */
+static __always_inline bool forbidden(struct sk_msg_md *ctx, struct bpf_sock *sk, __u64 cookie, struct flow *flow,
+				      const struct settings *config)
+{
+	struct flow_key key = {};
+	struct socket *socket;
+
+	if (flow->policy_generation == config->policy_generation)
+		return flow->denied;
+	flow->policy_generation = config->policy_generation;
+	flow_key_of(ctx, &key);
+	socket = socket_of(sk, cookie);
+	flow->denied = socket && forbidden_by_now(socket, &key, IPPROTO_TCP);
+	return flow->denied;
+}
+
 SEC("sk_msg")
 int pl_sk_msg(struct sk_msg_md *ctx)
 {
 	const struct settings *config = settings();
-	struct flow_key key = {}, reverse;
 	struct bpf_sock *sk = ctx->sk;
+	struct tcp_sock *tp = sk ? bpf_skc_to_tcp_sock(sk) : 0;
 	struct flow *self, *peer;
-	struct socket *socket;
-	struct tcp_sock *tp;
+	__u64 cookie, other;
 	__u32 size = ctx->size;
 
-	flow_key_of(ctx, &key);
-	socket = sk ? bpf_sk_storage_get(&pl_sockets, sk, 0, 0) : 0;
-	if (socket && config &&
-	    (socket->policy_generation != config->policy_generation || socket->flags & SOCKET_DENIED)) {
-		if (forbidden_by_now(socket, &key, IPPROTO_TCP)) {
-			count(COUNTER_DENY_OPEN);
-			return SK_DROP;
-		}
-	}
-	flow_key_reverse(&key, &reverse);
-	self = bpf_map_lookup_elem(&pl_flows, &key);
-	peer = bpf_map_lookup_elem(&pl_flows, &reverse);
+	if (!tp || !config)
+		return SK_PASS;
+	cookie = ((struct sock *)tp)->__sk_common.skc_cookie.counter;
+	self = bpf_map_lookup_elem(&pl_flows, &cookie);
 	if (!self)
 		return SK_PASS;
+	if (forbidden(ctx, sk, cookie, self, config)) {
+		count(COUNTER_DENY_OPEN);
+		return SK_DROP;
+	}
+	other = self->peer;
+	peer = other ? bpf_map_lookup_elem(&pl_flows, &other) : 0;
 	if (!peer) {
 		self->by_tcp = 1; /* the other end is not there yet, or never will be */
 		return SK_PASS;
 	}
-	peer->run_bytes = 0;
-	peer->run_messages = 0;
-	tp = sk ? bpf_skc_to_tcp_sock(sk) : 0;
-	if (!tp)
-		return SK_PASS;
+	/* Each end writes its own entry: a cache line that both write for every message costs more than all else here. */
+	if (self->answered != peer->messages) {
+		self->answered = peer->messages;
+		self->run_bytes = 0;
+		self->run_messages = 0;
+	}
+	self->messages += 1;
 	if (peer->by_tcp && has_read_tcp(tp))
 		peer->by_tcp = 0;
 	if (self->run_bytes > config_run_bytes || self->run_messages > config_run_messages) {
@@ -123,7 +155,7 @@ int pl_sk_msg(struct sk_msg_md *ctx)
 		count(COUNTER_ACCEL_TCP);
 		return SK_PASS;
 	}
-	if (bpf_msg_redirect_hash(ctx, &pl_sockhash, &reverse, BPF_F_INGRESS) != SK_PASS) {
+	if (bpf_msg_redirect_hash(ctx, &pl_sockhash, &other, BPF_F_INGRESS) != SK_PASS) {
 		self->by_tcp = 1;
 		return SK_PASS;
 	}

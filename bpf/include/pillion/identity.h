@@ -16,6 +16,7 @@ struct who {
 	__u64 cgroup;
 	__u32 identity;
 	__u32 proxy;
+	__u32 on_behalf_of; /* of a socket of the proxy: its client; otherwise 0 */
 };
 
 /*
@@ -26,6 +27,7 @@ struct who {
 	do {                                                                                                           \
 		(_who)->cgroup = 0;                                                                                    \
 		(_who)->identity = IDENTITY_HOST;                                                                      \
+		(_who)->on_behalf_of = 0;                                                                              \
 		(_who)->proxy = 0;                                                                                     \
 		for (int depth = CGROUP_DEPTH; depth >= 0; depth--) {                                                  \
 			__u64 id = _ancestor((int)config_cgroup_level + depth);                                        \

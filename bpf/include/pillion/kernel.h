@@ -29,6 +29,9 @@ struct sk_buff_head {
 
 struct sock_common {
 	unsigned long skc_flags;
+	struct {
+		__s64 counter;
+	} skc_cookie;
 };
 
 struct sock {
@@ -39,6 +42,7 @@ struct sock {
 		int len;
 	} sk_backlog;
 	void *sk_user_data;
+	unsigned int sk_kern_sock : 1;
 };
 
 struct inet_connection_sock {
@@ -46,8 +50,12 @@ struct inet_connection_sock {
 };
 
 struct tcp_sock {
+	__u32 snd_nxt;
 	__u32 snd_una;
 	__u32 write_seq;
+	__u32 srtt_us; /* << 3 */
+	__u32 total_retrans;
+	__u32 data_segs_out;
 	__u64 bytes_sent;
 	__u64 bytes_retrans;
 	__u64 bytes_received;

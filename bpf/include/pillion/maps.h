@@ -31,21 +31,29 @@ PILLION_MAP(pl_executables, BPF_MAP_TYPE_LRU_HASH, struct exe_key, struct exe, 4
 PILLION_MAP(pl_listen_exes, BPF_MAP_TYPE_HASH, struct listen_key, struct listen_exe, 16384, BPF_F_NO_PREALLOC);
 PILLION_MAP(pl_origins, BPF_MAP_TYPE_HASH, struct origin_key, struct origin, 65536, BPF_F_NO_PREALLOC);
 PILLION_MAP(pl_udp_peers, BPF_MAP_TYPE_LRU_HASH, struct udp_key, struct udp_peer, 65536, 0);
-PILLION_MAP(pl_flows, BPF_MAP_TYPE_HASH, struct flow_key, struct flow, 65536, BPF_F_NO_PREALLOC);
+PILLION_MAP(pl_flows, BPF_MAP_TYPE_HASH, __u64, struct flow, 65536, BPF_F_NO_PREALLOC);
+/* Ends of accelerated connections that have not met their other end: four-tuple -> cookie. */
+PILLION_MAP(pl_pairing, BPF_MAP_TYPE_HASH, struct flow_key, __u64, 65536, BPF_F_NO_PREALLOC);
+PILLION_MAP(pl_habits, BPF_MAP_TYPE_LRU_HASH, struct habit_key, struct habit, 8192, 0);
+/* By address of the struct sock: TCP sockets that connect. Made in connect, removed when the socket is closed. */
+PILLION_MAP(pl_connections, BPF_MAP_TYPE_HASH, __u64, struct socket, 262144, BPF_F_NO_PREALLOC);
 PILLION_MAP(pl_counters, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, __u64, COUNTER_COUNT, 0);
 
-/* Per-socket memory: freed by the kernel with the socket. */
+/* Per-socket memory, freed by the kernel with the socket: UDP and accepted TCP. */
 PILLION_MAP(pl_sockets, BPF_MAP_TYPE_SK_STORAGE, int, struct socket, 0, BPF_F_NO_PREALLOC);
+/* On a socket with which the proxy will connect. */
+PILLION_MAP(pl_on_behalf_of, BPF_MAP_TYPE_SK_STORAGE, int, struct on_behalf_of, 0, BPF_F_NO_PREALLOC);
 /* On a socket that the proxy accepted. */
 PILLION_MAP(pl_sock_origin, BPF_MAP_TYPE_SK_STORAGE, int, struct origin, 0, BPF_F_NO_PREALLOC);
 /* Marks the proxy's listening sockets. Not cloned to what they accept: every closed connection would end the proxy. */
 PILLION_MAP(pl_listeners, BPF_MAP_TYPE_SK_STORAGE, int, struct heartbeat, 0, BPF_F_NO_PREALLOC);
 
+/* By cookie: a number that no other socket ever gets, however soon this one is gone. */
 struct {
 	__uint(type, BPF_MAP_TYPE_SOCKHASH);
 	__uint(max_entries, 65536);
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
-	__type(key, struct flow_key);
+	__type(key, __u64);
 	__type(value, __u32);
 } pl_sockhash SEC(".maps");
 

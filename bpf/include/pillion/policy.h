@@ -85,12 +85,17 @@ struct verdict_of {
  */
 static __always_inline void judge_both(__u32 src, __u32 dst, __u8 protocol, __u16 port, struct verdict_of *out)
 {
+	const struct settings *config = settings();
 	struct judgement judgement = { .allowed = 1 };
 	struct rule_key key = {
 		.subject = src, .peer = dst, .direction = DIRECTION_EGRESS, .protocol = protocol, .port = port
 	};
 
 	out->direction = DIRECTION_EGRESS;
+	out->allowed = 1;
+	out->rule = 0;
+	if (!config || !config->has_policy)
+		return;
 	judge(&key, &judgement);
 	if (judgement.allowed && src != IDENTITY_HOST && src != IDENTITY_REMOTE_NODE) {
 		struct rule_key back = {

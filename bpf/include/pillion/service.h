@@ -22,10 +22,9 @@ static __always_inline bool proxy_serves(void)
  * A weighted random choice by the alias method. The agent writes all slots of a new generation, then the service, then
  * removes the old slots: a reader that saw the service just before finds no slot and reads the service again.
  */
-static __always_inline struct backend *choose_backend(struct service_key *key)
+static __always_inline struct backend *choose_backend(struct service *service, struct service_key *key)
 {
 	for (int attempt = 0; attempt < 2; attempt++) {
-		struct service *service = bpf_map_lookup_elem(&pl_services, key);
 		struct slot_key slot_key = {};
 		struct backend *backend;
 		struct slot *slot;
@@ -37,8 +36,10 @@ static __always_inline struct backend *choose_backend(struct service_key *key)
 		slot_key.generation = service->generation;
 		slot_key.slot = ((__u64)bpf_get_prandom_u32() * service->slots) >> 32;
 		slot = bpf_map_lookup_elem(&pl_slots, &slot_key);
-		if (!slot)
+		if (!slot) {
+			service = bpf_map_lookup_elem(&pl_services, key);
 			continue;
+		}
 		number = bpf_get_prandom_u32() < slot->threshold ? slot->primary : slot->alias;
 		backend = bpf_map_lookup_elem(&pl_backends, &number);
 		if (backend)

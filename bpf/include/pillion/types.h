@@ -208,7 +208,8 @@ struct settings {
 	struct addr proxy4; /* where the proxy listens */
 	struct addr proxy6;
 	__be16 proxy_port;
-	__u8 pad[6];
+	__u8 pad[2];
+	__u32 has_policy; /* 0: pl_subjects is empty, nobody needs to look */
 };
 
 /* pl_owner: one entry, key 0: whose datapath this is. */
@@ -259,14 +260,32 @@ struct flow_key {
 	__u16 remote_port;
 };
 
-/* pl_flows: an end of an accelerated connection, found by the other end. */
+/* pl_flows: an end of an accelerated connection, by the cookie of its socket. */
 struct flow {
 	__u64 sock; /* address of struct sock: read with probe_read only, never dereferenced */
+	__u64 peer; /* cookie of the other end; 0: it is not accelerated, or not yet */
 	__u32 run_bytes; /* sent since the other end last sent */
 	__u32 run_messages;
 	__u32 by_tcp; /* 1: TCP carries this direction, until the other end sends with nothing left to read */
+	__u32 policy_generation; /* the connection was judged under it */
+	__u32 denied; /* 1: a later policy forbids it */
+	__u32 messages; /* sent; wraps */
+	__u32 answered; /* `messages` of the other end when this one sent last */
 	__u32 pad;
 	__u64 redirected_bytes;
+	__u64 received_bytes; /* redirected_bytes of the other end, once that is closed */
+};
+
+/* pl_habits: what connections between two identities were like of late. */
+struct habit_key {
+	__u32 src_identity;
+	__u32 dst_identity;
+	__u16 port; /* of the destination, host order */
+	__u8 pad[2];
+};
+
+struct habit {
+	__u32 short_run; /* connections in a row that carried too little to be worth acceleration */
 };
 
 enum socket_flag {
@@ -279,9 +298,12 @@ enum socket_flag {
 	SOCKET_TRACKED = 64, /* was established under our eyes: identities are known */
 	SOCKET_LOCAL = 128, /* both ends are on this node */
 	SOCKET_MAY_ACCEL = 256, /* connecting side: nothing on this side forbids acceleration */
+	SOCKET_HABIT = 512, /* connecting side: its end teaches whether the next one is worth it */
 };
 
-/* pl_sockets: what we know of a TCP or UDP socket. src is always who connected. */
+/*
+ * pl_connections, pl_sockets: what we know of a TCP or UDP socket. src is always who connected.
+ */
 struct socket {
 	struct addr service;
 	__be16 service_port;
@@ -295,7 +317,8 @@ struct socket {
 	__u64 opened_ns;
 	__u32 pid;
 	__u8 comm[PILLION_COMM_LEN];
-	__u32 pad;
+	struct flow_key flow; /* TCP that connects: from the moment when the source port is chosen */
+	__u64 cookie; /* TCP that connects */
 };
 
 /* pl_udp_peers: (socket, peer) -> the service address that the application used, or the peer itself for a reply. */

@@ -64,6 +64,12 @@ export const attachments: readonly Attachment[] = [
     type: AttachType.cgroupInetSockRelease,
   },
   {
+    program: 'pl_close',
+    object: 'close',
+    target: 'node',
+    type: AttachType.cgroupInetSockRelease,
+  },
+  {
     program: 'pl_sockops',
     object: 'sockops',
     target: 'node',

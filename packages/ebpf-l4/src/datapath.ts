@@ -143,7 +143,7 @@ export class Datapath {
 
   setSettings(settings: DatapathSettings): void {
     this.#writeSettings({
-      policyGeneration: this.#settings.policyGeneration,
+      ...this.#settings,
       accel: accelModes[settings.acceleration],
       proxy4: settings.proxy4 ?? noAddress,
       proxy6: settings.proxy6 ?? noAddress,
@@ -274,6 +274,7 @@ export class Datapath {
     this.#guarded = true
     try {
       if (this.#attached) this.attach()
+      this.#writeSettings({ ...this.#settings, hasPolicy: 1 })
     } catch (error) {
       this.#guarded = false // the next apply tries again
       throw error
@@ -282,6 +283,8 @@ export class Datapath {
 
   #unguard(): void {
     this.#guarded = false
+    if (this.#settings.hasPolicy !== 0)
+      this.#writeSettings({ ...this.#settings, hasPolicy: 0 })
     for (const { program, onlyWithPolicy } of attachments) {
       if (onlyWithPolicy) rmSync(join(this.#pins.links, program), { force: true })
     }

@@ -202,3 +202,39 @@ t.test('Auto accelerates only executables that the agent vouches for', async (t)
   await host.call(client, question, server.ip4)
   t.ok(redirected() > before, 'one that cannot is')
 })
+
+t.test(
+  'Auto stops for connections that carry little, until one carries more',
+  async (t) => {
+    const shortRun = (): unknown => host.datapath.dump('pl_habits')[0]?.value.shortRun
+    /** Opens connections one after the other, each with some questions. */
+    const converse = async (
+      address: string,
+      connections: number,
+      questions: number,
+    ): Promise<void> => {
+      const { connect } = await import('node:net')
+      const { once } = (await import('node:events')).default
+      for (let i = 0; i < connections; i++) {
+        const socket = connect(8080, address)
+        await once(socket, 'connect')
+        for (let n = 0; n < questions; n++) {
+          socket.write('x')
+          await once(socket, 'data')
+        }
+        socket.end()
+        await once(socket, 'close')
+      }
+    }
+    await host.call(client, converse, server.ip4, 20, 1)
+    t.equal(shortRun(), 8)
+    const before = redirected()
+    await host.call(client, converse, server.ip4, 1, 1)
+    t.equal(redirected(), before, 'a connection of a kind that is short is left to TCP')
+    await host.call(client, converse, server.ip4, 1, 10)
+    t.equal(redirected(), before, 'nobody knows beforehand that this one is not')
+    t.equal(shortRun(), 0, 'but it is believed at once')
+    await host.call(client, converse, server.ip4, 1, 10)
+    t.ok(redirected() > before, 'and the next is accelerated again')
+  },
+)

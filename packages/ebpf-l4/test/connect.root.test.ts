@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { execFileSync } from 'node:child_process'
 import t from 'tap'
 import { Direction, EventKind } from '../src/index.ts'
 import { formatAddress, Host } from './support/host.ts'
@@ -206,3 +207,42 @@ t.test('a socket that connects again forgets what it was connected to', async (t
   }
   t.equal((await host.call(client, twice)).out, '10.96.0.4:53\n127.0.0.1:9')
 })
+
+t.test(
+  'nothing is kept of a connection that is closed, or never came to be',
+  async (t) => {
+    const connections = (): number => host.datapath.dump('pl_connections').length
+    host.service({
+      address: '10.96.0.5',
+      port: 80,
+      backends: [{ pod: a, port: 8080 }],
+    })
+    host.service({ address: '10.96.0.6', port: 80, backends: [{ pod: a, port: 9 }] })
+    host.apply()
+    const hold = async (): Promise<void> => {
+      const { connect } = await import('node:net')
+      const held = connect({ port: 80, host: '10.96.0.5', allowHalfOpen: true })
+      held.on('connect', () => console.log('ready'))
+    }
+    t.equal(connections(), 0)
+    const holder = await host.serve(client, hold)
+    const [kept] = host.datapath.dump('pl_connections')
+    t.equal(formatAddress(kept?.value.service ?? new Uint8Array(16)), '10.96.0.5')
+    holder.kill('SIGKILL')
+    await new Promise((resolve) => holder.on('exit', resolve))
+    t.equal(connections(), 0, 'a killed process closes what it had')
+    await ask(client, '10.96.0.5', 80)
+    t.match(await ask(client, '10.96.0.6', 80), /ECONNREFUSED/)
+    // The hook has let it pass; the kernel then finds no way there, and never calls back.
+    execFileSync('ip', [
+      '-n',
+      client.namespace,
+      'route',
+      'add',
+      'prohibit',
+      '203.0.113.0/24',
+    ])
+    t.match(await ask(client, '203.0.113.1', 80), /EACCES|EHOSTUNREACH|ENETUNREACH/)
+    t.equal(connections(), 0)
+  },
+)

@@ -25,6 +25,7 @@ export interface HandlerParts {
 /** Maps that user space cannot walk, or that are shown in another form. */
 const notDumped: ReadonlySet<string> = new Set([
   'pl_sockets',
+  'pl_on_behalf_of',
   'pl_sock_origin',
   'pl_listeners',
   'pl_sockhash',

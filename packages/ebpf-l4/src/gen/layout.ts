@@ -139,6 +139,7 @@ export const SocketFlag = {
   SOCKET_TRACKED: 64,
   SOCKET_LOCAL: 128,
   SOCKET_MAY_ACCEL: 256,
+  SOCKET_HABIT: 512,
 } as const
 export type SocketFlag = (typeof SocketFlag)[keyof typeof SocketFlag]
 
@@ -168,6 +169,7 @@ export interface Settings {
   readonly proxy4: Uint8Array
   readonly proxy6: Uint8Array
   readonly proxyPort: number
+  readonly hasPolicy: number
 }
 
 export const settingsLayout: Layout<Settings> = {
@@ -178,6 +180,7 @@ export const settingsLayout: Layout<Settings> = {
     proxy4: from.subarray(at + 8, at + 24),
     proxy6: from.subarray(at + 24, at + 40),
     proxyPort: from.readUInt16BE(at + 40),
+    hasPolicy: from.readUInt32LE(at + 44),
   }),
   write: (value, into = Buffer.alloc(48), at = 0) => {
     into.writeUInt32LE(value.policyGeneration, at + 0)
@@ -185,6 +188,7 @@ export const settingsLayout: Layout<Settings> = {
     putBytes(into, at + 8, value.proxy4, 16)
     putBytes(into, at + 24, value.proxy6, 16)
     into.writeUInt16BE(value.proxyPort, at + 40)
+    into.writeUInt32LE(value.hasPolicy, at + 44)
     return into
   },
 }
@@ -657,6 +661,52 @@ export const udpPeerLayout: Layout<UdpPeer> = {
   },
 }
 
+/** struct flow, 64 bytes. */
+export interface Flow {
+  readonly sock: bigint
+  readonly peer: bigint
+  readonly runBytes: number
+  readonly runMessages: number
+  readonly byTcp: number
+  readonly policyGeneration: number
+  readonly denied: number
+  readonly messages: number
+  readonly answered: number
+  readonly redirectedBytes: bigint
+  readonly receivedBytes: bigint
+}
+
+export const flowLayout: Layout<Flow> = {
+  size: 64,
+  read: (from, at = 0) => ({
+    sock: from.readBigUInt64LE(at + 0),
+    peer: from.readBigUInt64LE(at + 8),
+    runBytes: from.readUInt32LE(at + 16),
+    runMessages: from.readUInt32LE(at + 20),
+    byTcp: from.readUInt32LE(at + 24),
+    policyGeneration: from.readUInt32LE(at + 28),
+    denied: from.readUInt32LE(at + 32),
+    messages: from.readUInt32LE(at + 36),
+    answered: from.readUInt32LE(at + 40),
+    redirectedBytes: from.readBigUInt64LE(at + 48),
+    receivedBytes: from.readBigUInt64LE(at + 56),
+  }),
+  write: (value, into = Buffer.alloc(64), at = 0) => {
+    into.writeBigUInt64LE(value.sock, at + 0)
+    into.writeBigUInt64LE(value.peer, at + 8)
+    into.writeUInt32LE(value.runBytes, at + 16)
+    into.writeUInt32LE(value.runMessages, at + 20)
+    into.writeUInt32LE(value.byTcp, at + 24)
+    into.writeUInt32LE(value.policyGeneration, at + 28)
+    into.writeUInt32LE(value.denied, at + 32)
+    into.writeUInt32LE(value.messages, at + 36)
+    into.writeUInt32LE(value.answered, at + 40)
+    into.writeBigUInt64LE(value.redirectedBytes, at + 48)
+    into.writeBigUInt64LE(value.receivedBytes, at + 56)
+    return into
+  },
+}
+
 /** struct flow_key, 36 bytes. */
 export interface FlowKey {
   readonly local: Uint8Array
@@ -682,35 +732,45 @@ export const flowKeyLayout: Layout<FlowKey> = {
   },
 }
 
-/** struct flow, 32 bytes. */
-export interface Flow {
-  readonly sock: bigint
-  readonly runBytes: number
-  readonly runMessages: number
-  readonly byTcp: number
-  readonly redirectedBytes: bigint
+/** struct habit_key, 12 bytes. */
+export interface HabitKey {
+  readonly srcIdentity: number
+  readonly dstIdentity: number
+  readonly port: number
 }
 
-export const flowLayout: Layout<Flow> = {
-  size: 32,
+export const habitKeyLayout: Layout<HabitKey> = {
+  size: 12,
   read: (from, at = 0) => ({
-    sock: from.readBigUInt64LE(at + 0),
-    runBytes: from.readUInt32LE(at + 8),
-    runMessages: from.readUInt32LE(at + 12),
-    byTcp: from.readUInt32LE(at + 16),
-    redirectedBytes: from.readBigUInt64LE(at + 24),
+    srcIdentity: from.readUInt32LE(at + 0),
+    dstIdentity: from.readUInt32LE(at + 4),
+    port: from.readUInt16LE(at + 8),
   }),
-  write: (value, into = Buffer.alloc(32), at = 0) => {
-    into.writeBigUInt64LE(value.sock, at + 0)
-    into.writeUInt32LE(value.runBytes, at + 8)
-    into.writeUInt32LE(value.runMessages, at + 12)
-    into.writeUInt32LE(value.byTcp, at + 16)
-    into.writeBigUInt64LE(value.redirectedBytes, at + 24)
+  write: (value, into = Buffer.alloc(12), at = 0) => {
+    into.writeUInt32LE(value.srcIdentity, at + 0)
+    into.writeUInt32LE(value.dstIdentity, at + 4)
+    into.writeUInt16LE(value.port, at + 8)
     return into
   },
 }
 
-/** struct socket, 80 bytes. */
+/** struct habit, 4 bytes. */
+export interface Habit {
+  readonly shortRun: number
+}
+
+export const habitLayout: Layout<Habit> = {
+  size: 4,
+  read: (from, at = 0) => ({
+    shortRun: from.readUInt32LE(at + 0),
+  }),
+  write: (value, into = Buffer.alloc(4), at = 0) => {
+    into.writeUInt32LE(value.shortRun, at + 0)
+    return into
+  },
+}
+
+/** struct socket, 120 bytes. */
 export interface Socket {
   readonly service: Uint8Array
   readonly servicePort: number
@@ -724,10 +784,12 @@ export interface Socket {
   readonly openedNs: bigint
   readonly pid: number
   readonly comm: Uint8Array
+  readonly flow: FlowKey
+  readonly cookie: bigint
 }
 
 export const socketLayout: Layout<Socket> = {
-  size: 80,
+  size: 120,
   read: (from, at = 0) => ({
     service: from.subarray(at + 0, at + 16),
     servicePort: from.readUInt16BE(at + 16),
@@ -741,8 +803,10 @@ export const socketLayout: Layout<Socket> = {
     openedNs: from.readBigUInt64LE(at + 48),
     pid: from.readUInt32LE(at + 56),
     comm: from.subarray(at + 60, at + 76),
+    flow: flowKeyLayout.read(from, at + 76),
+    cookie: from.readBigUInt64LE(at + 112),
   }),
-  write: (value, into = Buffer.alloc(80), at = 0) => {
+  write: (value, into = Buffer.alloc(120), at = 0) => {
     putBytes(into, at + 0, value.service, 16)
     into.writeUInt16BE(value.servicePort, at + 16)
     into.writeUInt16LE(value.flags, at + 18)
@@ -755,6 +819,24 @@ export const socketLayout: Layout<Socket> = {
     into.writeBigUInt64LE(value.openedNs, at + 48)
     into.writeUInt32LE(value.pid, at + 56)
     putBytes(into, at + 60, value.comm, 16)
+    flowKeyLayout.write(value.flow, into, at + 76)
+    into.writeBigUInt64LE(value.cookie, at + 112)
+    return into
+  },
+}
+
+/** struct on_behalf_of, 8 bytes. */
+export interface OnBehalfOf {
+  readonly identity: number
+}
+
+export const onBehalfOfLayout: Layout<OnBehalfOf> = {
+  size: 8,
+  read: (from, at = 0) => ({
+    identity: from.readUInt32LE(at + 0),
+  }),
+  write: (value, into = Buffer.alloc(8), at = 0) => {
+    into.writeUInt32LE(value.identity, at + 0)
     return into
   },
 }
@@ -774,22 +856,6 @@ export const heartbeatLayout: Layout<Heartbeat> = {
   write: (value, into = Buffer.alloc(8), at = 0) => {
     into.writeUInt32LE(value.state, at + 0)
     into.writeUInt32LE(value.pid, at + 4)
-    return into
-  },
-}
-
-/** struct on_behalf_of, 8 bytes. */
-export interface OnBehalfOf {
-  readonly identity: number
-}
-
-export const onBehalfOfLayout: Layout<OnBehalfOf> = {
-  size: 8,
-  read: (from, at = 0) => ({
-    identity: from.readUInt32LE(at + 0),
-  }),
-  write: (value, into = Buffer.alloc(8), at = 0) => {
-    into.writeUInt32LE(value.identity, at + 0)
     return into
   },
 }
@@ -913,12 +979,16 @@ export const maps = {
   pl_listen_exes: { key: listenKeyLayout, value: listenExeLayout },
   pl_origins: { key: originKeyLayout, value: originLayout },
   pl_udp_peers: { key: udpKeyLayout, value: udpPeerLayout },
-  pl_flows: { key: flowKeyLayout, value: flowLayout },
+  pl_flows: { key: u64Layout, value: flowLayout },
+  pl_pairing: { key: flowKeyLayout, value: u64Layout },
+  pl_habits: { key: habitKeyLayout, value: habitLayout },
+  pl_connections: { key: u64Layout, value: socketLayout },
   pl_counters: { key: u32Layout, value: u64Layout },
   pl_sockets: { key: u32Layout, value: socketLayout },
+  pl_on_behalf_of: { key: u32Layout, value: onBehalfOfLayout },
   pl_sock_origin: { key: u32Layout, value: originLayout },
   pl_listeners: { key: u32Layout, value: heartbeatLayout },
-  pl_sockhash: { key: flowKeyLayout, value: u32Layout },
+  pl_sockhash: { key: u64Layout, value: u32Layout },
 } as const
 
 /** Names of all maps, as pinned. */
@@ -938,8 +1008,12 @@ export const mapNames = [
   'pl_origins',
   'pl_udp_peers',
   'pl_flows',
+  'pl_pairing',
+  'pl_habits',
+  'pl_connections',
   'pl_counters',
   'pl_sockets',
+  'pl_on_behalf_of',
   'pl_sock_origin',
   'pl_listeners',
   'pl_sockhash',
@@ -947,4 +1021,4 @@ export const mapNames = [
 ] as const
 
 /** Changes with every change of a struct or map: datapaths with different ones never share maps. */
-export const layoutHash = '4076513e33be'
+export const layoutHash = '0456c2c733b1'

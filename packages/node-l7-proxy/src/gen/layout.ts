@@ -69,6 +69,22 @@ export const originLayout: Layout<Origin> = {
   },
 }
 
+/** struct on_behalf_of, 8 bytes. */
+export interface OnBehalfOf {
+  readonly identity: number
+}
+
+export const onBehalfOfLayout: Layout<OnBehalfOf> = {
+  size: 8,
+  read: (from, at = 0) => ({
+    identity: from.readUInt32LE(at + 0),
+  }),
+  write: (value, into = Buffer.alloc(8), at = 0) => {
+    into.writeUInt32LE(value.identity, at + 0)
+    return into
+  },
+}
+
 /** struct heartbeat, 8 bytes. */
 export interface Heartbeat {
   readonly state: number
@@ -84,22 +100,6 @@ export const heartbeatLayout: Layout<Heartbeat> = {
   write: (value, into = Buffer.alloc(8), at = 0) => {
     into.writeUInt32LE(value.state, at + 0)
     into.writeUInt32LE(value.pid, at + 4)
-    return into
-  },
-}
-
-/** struct on_behalf_of, 8 bytes. */
-export interface OnBehalfOf {
-  readonly identity: number
-}
-
-export const onBehalfOfLayout: Layout<OnBehalfOf> = {
-  size: 8,
-  read: (from, at = 0) => ({
-    identity: from.readUInt32LE(at + 0),
-  }),
-  write: (value, into = Buffer.alloc(8), at = 0) => {
-    into.writeUInt32LE(value.identity, at + 0)
     return into
   },
 }
