@@ -4,7 +4,7 @@
  * than TCP may learn of the end, but a single call, where TCP would make one for each of its states.
  *
  * Hook: cgroup/sock_release. Reads: pl_connections. Writes: pl_connections, pl_flows, pl_pairing, pl_origins, pl_habits,
- * pl_events, pl_counters. Returns: 1 (the socket is closed whatever we say).
+ * pl_traffic, pl_events, pl_counters. Returns: 1 (the socket is closed whatever we say).
  */
 #include "include/pillion/closing.h"
 #include "include/pillion/socket.h"

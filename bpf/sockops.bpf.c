@@ -3,7 +3,8 @@
  * The life of a TCP connection: who owns it, when it opens and closes, whether it may be accelerated.
  *
  * Hook: sockops. Reads: pl_addresses, pl_executables, pl_settings. Writes: pl_connections, pl_sockets, pl_origins,
- * pl_listen_exes, pl_executables, pl_sockhash, pl_flows, pl_pairing, pl_habits, pl_events, pl_counters. Returns: 1 (the reply field is never used).
+ * pl_listen_exes, pl_executables, pl_sockhash, pl_flows, pl_pairing, pl_habits, pl_traffic,
+ * pl_events, pl_counters. Returns: 1 (the reply field is never used).
  */
 #include "include/pillion/closing.h"
 #include "include/pillion/exe.h"
@@ -172,8 +173,11 @@ static __always_inline void accelerate(struct bpf_sock_ops *ctx, struct socket *
 static __always_inline void report_open(struct bpf_sock_ops *ctx, struct socket *socket, const struct flow_key *key)
 {
 	struct flow_event *event = event_reserve(EVENT_OPEN);
+	struct traffic *sums = traffic_of(socket);
 
 	socket->flags |= SOCKET_REPORTED;
+	if (sums)
+		add(&sums->opened, 1);
 	if (!event)
 		return;
 	fill_event(event, socket, key);

@@ -6,6 +6,7 @@
 #include "event.h"
 #include "flow.h"
 #include "habit.h"
+#include "traffic.h"
 
 static __always_inline void fill_event(struct flow_event *event, const struct socket *socket,
 				       const struct flow_key *key)
@@ -27,21 +28,61 @@ static __always_inline void fill_event(struct flow_event *event, const struct so
 	__builtin_memcpy(event->comm, socket->comm, sizeof(event->comm));
 }
 
-/* Payload that TCP carried, or still has to: bytes_received takes a FIN for a byte. */
-static __always_inline void add_tcp_bytes(struct flow_event *event, struct tcp_sock *tp)
+/* What a connection carried, by TCP and around it. */
+struct carried {
+	__u64 sent;
+	__u64 received;
+	__u32 retransmits;
+};
+
+/* bytes_received takes a FIN for a byte. */
+static __always_inline void measure(struct carried *carried, struct tcp_sock *tp, const struct flow *flow,
+				    const struct flow *back)
 {
 	__u64 received = BPF_CORE_READ(tp, bytes_received);
 
-	if (BPF_CORE_READ((struct sock *)tp, __sk_common.skc_flags) & SOCK_DONE && received)
+	if (received && BPF_CORE_READ((struct sock *)tp, __sk_common.skc_flags) & SOCK_DONE)
 		received -= 1;
-	event->bytes_sent += BPF_CORE_READ(tp, bytes_sent) - BPF_CORE_READ(tp, bytes_retrans);
-	event->bytes_received += received;
+	carried->sent = BPF_CORE_READ(tp, bytes_sent) - BPF_CORE_READ(tp, bytes_retrans);
+	carried->received = received;
+	carried->retransmits = BPF_CORE_READ(tp, total_retrans);
+	if (!flow)
+		return;
+	carried->sent += flow->redirected_bytes;
+	carried->received += back ? back->redirected_bytes : flow->received_bytes;
+}
+
+/* Told once, by release or by TCP, whichever is first. */
+static __always_inline void tell_close(struct socket *socket, struct tcp_sock *tp, const struct flow_key *key,
+				       __u64 cookie, const struct carried *carried)
+{
+	struct traffic *sums = traffic_of(socket);
+	struct flow_event *event;
+	bool passive = socket->flags & SOCKET_PASSIVE;
+
+	if (sums) {
+		add(&sums->closed, 1);
+		add(&sums->sent_bytes, passive ? carried->received : carried->sent);
+		add(&sums->received_bytes, passive ? carried->sent : carried->received);
+		add(&sums->retransmits, carried->retransmits);
+	}
+	event = event_reserve(EVENT_CLOSE);
+	if (!event)
+		return;
+	fill_event(event, socket, key);
+	event->cookie = cookie;
+	event->duration_ns = event->time_ns - socket->opened_ns;
+	event->bytes_sent = carried->sent;
+	event->bytes_received = carried->received;
+	event->srtt_us = BPF_CORE_READ(tp, srtt_us) >> 3;
+	event->retransmits = carried->retransmits;
+	event_submit(event);
 }
 
 static __always_inline void closed(struct socket *socket, struct tcp_sock *tp, struct flow_key *key, __u64 cookie)
 {
-	struct flow_event *event;
 	struct flow *flow = 0, *back = 0;
+	struct carried carried;
 
 	if (socket->flags & SOCKET_L7) {
 		struct origin_key origin_key = { .addr = key->local, .port = bpf_htons(key->local_port) };
@@ -55,18 +96,8 @@ static __always_inline void closed(struct socket *socket, struct tcp_sock *tp, s
 	if (socket->flags & SOCKET_HABIT)
 		learn_habit(socket, key, flow ? flow->messages : BPF_CORE_READ(tp, data_segs_out));
 	if (socket->flags & SOCKET_REPORTED) {
-		event = event_reserve(EVENT_CLOSE);
-		if (event) {
-			fill_event(event, socket, key);
-			event->cookie = cookie;
-			event->duration_ns = event->time_ns - socket->opened_ns;
-			event->bytes_sent = flow ? flow->redirected_bytes : 0;
-			event->bytes_received = back ? back->redirected_bytes : flow ? flow->received_bytes : 0;
-			add_tcp_bytes(event, tp);
-			event->srtt_us = BPF_CORE_READ(tp, srtt_us) >> 3;
-			event->retransmits = BPF_CORE_READ(tp, total_retrans);
-			event_submit(event);
-		}
+		measure(&carried, tp, flow, back);
+		tell_close(socket, tp, key, cookie, &carried);
 	}
 	if (flow) {
 		if (back)
@@ -75,7 +106,6 @@ static __always_inline void closed(struct socket *socket, struct tcp_sock *tp, s
 			bpf_map_delete_elem(&pl_pairing, key);
 		bpf_map_delete_elem(&pl_flows, &cookie);
 	}
-	/* Told once, by release or by TCP, whichever is first. */
 	socket->flags &= ~(SOCKET_L7 | SOCKET_ACCEL | SOCKET_HABIT | SOCKET_REPORTED);
 }
 

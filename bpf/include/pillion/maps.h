@@ -35,6 +35,7 @@ PILLION_MAP(pl_flows, BPF_MAP_TYPE_HASH, __u64, struct flow, 65536, BPF_F_NO_PRE
 /* Ends of accelerated connections that have not met their other end: four-tuple -> cookie. */
 PILLION_MAP(pl_pairing, BPF_MAP_TYPE_HASH, struct flow_key, __u64, 65536, BPF_F_NO_PREALLOC);
 PILLION_MAP(pl_habits, BPF_MAP_TYPE_LRU_HASH, struct habit_key, struct habit, 8192, 0);
+PILLION_MAP(pl_traffic, BPF_MAP_TYPE_HASH, struct traffic_key, struct traffic, 16384, BPF_F_NO_PREALLOC);
 /* By address of the struct sock: TCP sockets that connect. Made in connect, removed when the socket is closed. */
 PILLION_MAP(pl_connections, BPF_MAP_TYPE_HASH, __u64, struct socket, 262144, BPF_F_NO_PREALLOC);
 PILLION_MAP(pl_counters, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, __u64, COUNTER_COUNT, 0);

@@ -321,6 +321,22 @@ struct socket {
 	__u64 cookie; /* TCP that connects */
 };
 
+/* pl_traffic: sums over TCP connections, so that metrics miss none when events are dropped. */
+struct traffic_key {
+	__u32 src_identity;
+	__u32 dst_identity;
+	__u32 service; /* number of the ServicePort; 0: the destination's own address */
+	__u32 passive; /* 1: told by the end that accepted */
+};
+
+struct traffic {
+	__u64 opened;
+	__u64 closed;
+	__u64 sent_bytes; /* by the end that connected; of closed connections */
+	__u64 received_bytes;
+	__u64 retransmits;
+};
+
 /* pl_udp_peers: (socket, peer) -> the service address that the application used, or the peer itself for a reply. */
 struct udp_key {
 	__u64 cookie;

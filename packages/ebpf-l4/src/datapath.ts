@@ -8,6 +8,7 @@ import { cgroupId, cgroupLevel } from './cgroup.ts'
 import { changesPolicy, diff } from './diff.ts'
 import type { Batch } from './diff.ts'
 import { BpfError } from './errors.ts'
+import { EventRecords } from './events.ts'
 import {
   AccelMode,
   Counter,
@@ -20,7 +21,7 @@ import {
   proxyLayout,
   settingsLayout,
 } from './gen/layout.ts'
-import type { FlowEvent, Settings } from './gen/layout.ts'
+import type { Settings } from './gen/layout.ts'
 import { decode, KernelMap } from './kernel-map.ts'
 import type { KeyedMap, KeyOf, MapInfo, ValueOf } from './kernel-map.ts'
 import { native } from './native.ts'
@@ -82,6 +83,8 @@ export class Datapath {
   #have: Tables | undefined
   #settings: Settings
   #attached = false
+  /** Kept: the agent polls many times a second, and mostly finds nothing. */
+  #eventBuffer = Buffer.alloc(0)
   /** Some policy exists: packets are judged, too. */
   #guarded = false
 
@@ -200,14 +203,12 @@ export class Datapath {
   }
 
   /** Drains the ring buffer, at most `max` records. */
-  readEvents(max: number): FlowEvent[] {
-    const into = Buffer.alloc(max * flowEventLayout.size)
+  readEvents(max: number): EventRecords {
+    const room = max * flowEventLayout.size
+    if (this.#eventBuffer.length < room) this.#eventBuffer = Buffer.alloc(room)
+    const into = this.#eventBuffer.subarray(0, room)
     const used = native.ringbufConsume(this.#ring, into)
-    const events: FlowEvent[] = []
-    for (let at = 0; at < used; at += flowEventLayout.size) {
-      events.push(flowEventLayout.read(into, at))
-    }
-    return events
+    return new EventRecords(Buffer.from(into.subarray(0, used)))
   }
 
   /** Programs of this build that are not effective on their hook; empty when all is well. */

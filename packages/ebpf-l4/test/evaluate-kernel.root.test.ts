@@ -147,6 +147,7 @@ interface Asked extends Probe {
 function refusals(): Set<string> {
   const denied = host.datapath
     .readEvents(4096)
+    .all()
     .filter(({ kind }) => kind === EventKind.EVENT_DENY)
   return new Set(
     denied.map((e) =>

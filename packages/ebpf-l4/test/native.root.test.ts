@@ -259,7 +259,7 @@ t.test("a full caller's buffer: the rest is for the next read", async (t) => {
   const ports: number[] = []
   const sizes: number[] = []
   for (;;) {
-    const events = host.datapath.readEvents(5)
+    const events = host.datapath.readEvents(5).all()
     if (events.length === 0) break
     sizes.push(events.length)
     t.ok(events.every(({ kind }) => kind === EventKind.EVENT_DENY))

@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Flow events: a bounded memory of the last ones, and whoever follows. Names are looked up only when somebody reads.
+// Flow events: a bounded memory of the last ones, and whoever follows. They are decoded and named only when somebody reads.
 import { formatAddress, Protocol, protocolToJSON } from '@pillion/contract'
-import { Direction, EventFlag, EventKind, type FlowEvent } from '@pillion/ebpf-l4'
+import {
+  Direction,
+  EventFlag,
+  EventKind,
+  type EventRecords,
+  type FlowEvent,
+} from '@pillion/ebpf-l4'
 import type { Names, Peer } from './names.ts'
 
 /** One end of a flow. */
@@ -41,7 +47,8 @@ export interface Flow {
 }
 
 interface FlowRecord {
-  readonly event: FlowEvent
+  readonly records: EventRecords
+  readonly index: number
   readonly names: Names
   /** Wall clock minus CLOCK_MONOTONIC. */
   readonly clockOffsetMs: number
@@ -69,10 +76,10 @@ export class FlowLog {
   }
 
   /** Events in the order in which they were read; EVENT_EXE is not for people. */
-  push(events: readonly FlowEvent[], names: Names, clockOffsetMs: number): void {
-    for (const event of events) {
-      if (event.kind === EventKind.EVENT_EXE) continue
-      const record = { event, names, clockOffsetMs }
+  push(records: EventRecords, names: Names, clockOffsetMs: number): void {
+    for (let index = 0; index < records.length; index++) {
+      if (records.kind(index) === EventKind.EVENT_EXE) continue
+      const record = { records, index, names, clockOffsetMs }
       this.#ring[this.#next] = record
       this.#next = (this.#next + 1) % this.#capacity
       if (this.#followers.size === 0) continue
@@ -113,7 +120,8 @@ const kinds: Readonly<Record<number, Flow['kind']>> = {
   [EventKind.EVENT_DENY]: 'deny',
 }
 
-function toFlow({ event, names, clockOffsetMs }: FlowRecord): Flow {
+function toFlow({ records, index, names, clockOffsetMs }: FlowRecord): Flow {
+  const event = records.at(index)
   const kind = kinds[event.kind] ?? 'open'
   const service = serviceOf(event, names)
   const rule = names.rule(event.rule)

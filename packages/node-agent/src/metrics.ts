@@ -3,7 +3,6 @@
 import { request } from 'node:http'
 import {
   Direction,
-  EventKind,
   type ApplyReport,
   type Datapath,
   type FlowEvent,
@@ -11,14 +10,16 @@ import {
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { FlowLog } from './flows.ts'
 import type { Names } from './names.ts'
-import { TcpMetrics } from './tcp-metrics.ts'
+import { showTraffic } from './tcp-metrics.ts'
 
 const proxyTimeoutMs = 1000
 const proxyMaxBytes = 32 * 1024 * 1024
 
 export interface MetricsOptions {
-  readonly kernel: Pick<Datapath, 'mapInfo' | 'counters'>
+  readonly kernel: Pick<Datapath, 'mapInfo' | 'counters' | 'dump'>
   readonly flows: Pick<FlowLog, 'lost'>
+  /** As of now. */
+  readonly names: () => Names
   readonly appliedVersion: () => number
   /** Empty: there is no proxy. */
   readonly proxyAdminSocket: string
@@ -27,7 +28,6 @@ export interface MetricsOptions {
 export class Metrics {
   readonly #registry = new Registry()
   readonly #options: MetricsOptions
-  readonly #tcp: TcpMetrics
   readonly #denied: Counter
   readonly #applyDuration: Histogram
   readonly #applyFailures: Counter
@@ -36,7 +36,7 @@ export class Metrics {
     this.#options = options
     const registers = [this.#registry]
     collectDefaultMetrics({ register: this.#registry, prefix: 'pillion_agent_' })
-    this.#tcp = new TcpMetrics(this.#registry)
+    showTraffic(this.#registry, () => options.kernel.dump('pl_traffic'), options.names)
     this.#denied = new Counter({
       name: 'pillion_flows_denied_total',
       help: 'Connections and datagrams that policy refused, by the rule that did.',
@@ -57,17 +57,11 @@ export class Metrics {
     this.#addKernel()
   }
 
-  /** Counts one batch of flow events. */
-  record(events: readonly FlowEvent[], names: Names): void {
-    for (const event of events) {
-      if (event.kind !== EventKind.EVENT_DENY) {
-        this.#tcp.record(event, names)
-        continue
-      }
-      const ingress = event.direction === Direction.DIRECTION_INGRESS
-      const direction = ingress ? 'ingress' : 'egress'
-      this.#denied.inc({ direction, rule: names.rule(event.rule) ?? 'unknown' })
-    }
+  /** Counts an EVENT_DENY. */
+  denied(event: FlowEvent, names: Names): void {
+    const ingress = event.direction === Direction.DIRECTION_INGRESS
+    const direction = ingress ? 'ingress' : 'egress'
+    this.#denied.inc({ direction, rule: names.rule(event.rule) ?? 'unknown' })
   }
 
   applied({ durationMs }: ApplyReport): void {
@@ -91,7 +85,6 @@ export class Metrics {
   #addKernel(): void {
     const { kernel, flows, appliedVersion } = this.#options
     const registers = [this.#registry]
-    const tcp = this.#tcp
     const entries = gauge('pillion_bpf_map_entries', 'Entries of a BPF map.', ['map'])
     const maximum = gauge('pillion_bpf_map_max_entries', 'Room of a BPF map.', ['map'])
     const memory = gauge('pillion_bpf_map_memory_bytes', 'Memory of a BPF map.', ['map'])
@@ -120,14 +113,13 @@ export class Metrics {
     })
     new Counter({
       name: 'pillion_events_lost_total',
-      help: 'Flow events that nobody saw: ring buffer full, follower too slow, too many series.',
+      help: 'Flow events that nobody saw: ring buffer full, follower too slow.',
       labelNames: ['where'],
       registers,
       collect() {
         this.reset()
         this.inc({ where: 'ring_buffer' }, kernel.counters()['COUNTER_EVENT_LOST'] ?? 0)
         this.inc({ where: 'follower' }, flows.lost)
-        this.inc({ where: 'metric_series' }, tcp.overflow)
       },
     })
     new Gauge({

@@ -56,6 +56,15 @@ const podsByIdentity = indexed((workloads: ReadonlyMap<string, Workload>) =>
   Map.groupBy(workloads.values(), ({ identity }) => identity),
 )
 
+const endpointsByIdentity = indexed((endpoints: ReadonlyMap<string, Endpoint>) =>
+  Map.groupBy(endpoints.values(), ({ identity }) => identity),
+)
+
+const servicesByNumber = indexed(
+  (services: ReadonlyMap<string, ServicePort>) =>
+    new Map([...services.values()].map((service) => [service.id, service])),
+)
+
 const endpointsByAddress = indexed(
   (endpoints: ReadonlyMap<string, Endpoint>) =>
     new Map([...endpoints.values()].map((e) => [addressKey(e.address), e])),
@@ -102,6 +111,21 @@ export class Names {
     if (owner === undefined) return address.some(Boolean) ? peer : this.#local(peer)
     if (owner.nodeAddress) return { ...peer, isNode: true }
     return { ...peer, pod: owner.owner.split('/')[1] ?? '' }
+  }
+
+  /** Whoever has this identity, as far as all who have it are the same: sums are kept by identity, not by address. */
+  group(identity: number): Peer {
+    const peer = this.#local(this.#byIdentity(identity))
+    const served = endpointsByIdentity(this.resources.endpoint).get(identity)
+    const [first] = served ?? []
+    if (peer.workload !== '' || first === undefined) return { ...peer, pod: '' }
+    const same = served?.every(({ workload }) => workload === first.workload)
+    return same ? { ...first, identity, pod: '', isNode: false } : peer
+  }
+
+  /** A ServicePort by its number. */
+  serviceOf(id: number): ServicePort | undefined {
+    return servicesByNumber(this.resources.servicePort).get(id)
   }
 
   /** A denied connect has no source address yet; its identity may still belong to one pod, or one workload. */

@@ -10,7 +10,7 @@ import { AgentError } from '../src/errors.ts'
 import { FlowLog } from '../src/flows.ts'
 import { Names } from '../src/names.ts'
 import { get, until } from './support/agent.ts'
-import { flowEvent } from './support/events.ts'
+import { flowEvent, recordsOf } from './support/events.ts'
 import { resourcesOf, shop } from './support/resources.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'pillion-debug-'))
@@ -48,7 +48,7 @@ t.test('answers', async (t) => {
 })
 
 t.test('flows of the past, and following', async (t) => {
-  flows.push([flowEvent({ srcPort: 1 }), flowEvent({ srcPort: 2 })], names, 0)
+  flows.push(recordsOf(flowEvent({ srcPort: 1 }), flowEvent({ srcPort: 2 })), names, 0)
   const ports = (text: string): number[] =>
     text
       .split('\n')
@@ -69,7 +69,7 @@ t.test('flows of the past, and following', async (t) => {
   req.on('error', () => undefined)
   req.end()
   await until(() => started)
-  flows.push([flowEvent({ srcPort: 3 })], names, 0)
+  flows.push(recordsOf(flowEvent({ srcPort: 3 })), names, 0)
   await until(() => ports(text).includes(3))
   t.same(ports(text), [2, 3])
   req.destroy()
@@ -87,7 +87,7 @@ t.test('a reader that does not read costs a bounded amount of memory', async (t)
   req.end()
   await until(() => paused)
   const batch = Array.from({ length: 10_000 }, () => flowEvent())
-  flows.push(batch, names, 0)
+  flows.push(recordsOf(...batch), names, 0)
   t.ok(flows.lost > 1000, `${flows.lost} lines lost, and counted`)
   req.destroy()
 })

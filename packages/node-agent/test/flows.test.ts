@@ -3,13 +3,13 @@ import { Direction, EventFlag, EventKind } from '@pillion/ebpf-l4'
 import t from 'tap'
 import { clockOffsetMs, FlowLog } from '../src/flows.ts'
 import { Names } from '../src/names.ts'
-import { flowEvent } from './support/events.ts'
+import { flowEvent, recordsOf } from './support/events.ts'
 import { resourcesOf, shop } from './support/resources.ts'
 
 const names = new Names(resourcesOf(shop))
 const one = (event: ReturnType<typeof flowEvent>) => {
   const log = new FlowLog(4)
-  log.push([event], names, 0)
+  log.push(recordsOf(event), names, 0)
   return log.last()[0]
 }
 
@@ -55,8 +55,8 @@ t.test(
   async (t) => {
     const log = new FlowLog(3)
     for (let port = 1; port <= 5; port++)
-      log.push([flowEvent({ srcPort: port })], names, 0)
-    log.push([flowEvent({ kind: EventKind.EVENT_EXE })], names, 0)
+      log.push(recordsOf(flowEvent({ srcPort: port })), names, 0)
+    log.push(recordsOf(flowEvent({ kind: EventKind.EVENT_EXE })), names, 0)
     const ports = (count?: number) => log.last(count).map(({ src }) => src.port)
     t.same(ports(), [3, 4, 5])
     t.same(ports(2), [4, 5])
@@ -66,8 +66,8 @@ t.test(
 
 t.test('names are those of the time of the event', async (t) => {
   const log = new FlowLog(3)
-  log.push([flowEvent()], names, 0)
-  log.push([flowEvent()], new Names(resourcesOf([])), 0)
+  log.push(recordsOf(flowEvent()), names, 0)
+  log.push(recordsOf(flowEvent()), new Names(resourcesOf([])), 0)
   t.same(
     log.last().map(({ src }) => src.pod),
     ['web-1', ''],
@@ -79,7 +79,7 @@ t.test('a follower that cannot keep up loses lines, and only it', async (t) => {
   const got: string[] = []
   t.ok(log.follow((line) => got.push(line) > 0))
   t.ok(log.follow(() => false))
-  log.push([flowEvent(), flowEvent()], names, 0)
+  log.push(recordsOf(flowEvent(), flowEvent()), names, 0)
   t.equal(got.length, 2)
   t.equal(log.lost, 2)
   const more = Array.from({ length: 20 }, () => log.follow(() => true))

@@ -1,33 +1,45 @@
 // SPDX-License-Identifier: Apache-2.0
-import { parseAddress } from '@pillion/contract'
-import { EventFlag, EventKind } from '@pillion/ebpf-l4'
 import { Registry } from 'prom-client'
 import t from 'tap'
 import { joinExpositions } from '../src/metrics.ts'
 import { Names } from '../src/names.ts'
-import { TcpMetrics } from '../src/tcp-metrics.ts'
-import { flowEvent } from './support/events.ts'
+import { showTraffic, type TrafficEntry } from '../src/tcp-metrics.ts'
 import { resourcesOf, shop } from './support/resources.ts'
 
 const names = new Names(resourcesOf(shop))
 
-t.test("Istio's TCP metrics", async (t) => {
+/** web to api through its service, unless `key` says otherwise. */
+const entry = (
+  key: Partial<TrafficEntry['key']>,
+  value: Partial<TrafficEntry['value']>,
+): TrafficEntry => ({
+  key: { srcIdentity: 300, dstIdentity: 301, service: 7, passive: 0, ...key },
+  value: {
+    ...{ opened: 0n, closed: 0n, sentBytes: 0n, receivedBytes: 0n, retransmits: 0n },
+    ...value,
+  },
+})
+
+async function textOf(...entries: TrafficEntry[]): Promise<string> {
   const registry = new Registry()
-  const metrics = new TcpMetrics(registry)
-  metrics.record(flowEvent(), names)
-  metrics.record(
-    flowEvent({ kind: EventKind.EVENT_CLOSE, bytesSent: 10n, bytesReceived: 20n }),
-    names,
+  showTraffic(
+    registry,
+    () => entries,
+    () => names,
   )
-  const l7 = flowEvent({ flags: EventFlag.EVENT_F_L7 })
-  const behalf = flowEvent({ src: parseAddress('10.245.0.1') })
-  for (const event of [l7, behalf]) metrics.record(event, names)
-  const text = await registry.metrics()
+  await registry.metrics()
+  return registry.metrics() // a second scrape does not add
+}
+
+t.test("Istio's TCP metrics", async (t) => {
+  const text = await textOf(
+    entry({}, { opened: 2n, closed: 1n, sentBytes: 10n, receivedBytes: 20n }),
+    entry({ passive: 1 }, { opened: 5n }),
+  )
   const line = (name: string): string =>
-    text.split('\n').find((l) => l.startsWith(`${name}{`)) ?? ''
+    text.split('\n').find((l) => l.startsWith(`${name}{reporter="source"`)) ?? ''
   const opened = line('istio_tcp_connections_opened_total')
   for (const label of [
-    'reporter="source"',
     'source_workload="web"',
     'source_workload_namespace="shop"',
     'source_principal="spiffe://cluster.local/ns/shop/sa/default"',
@@ -39,17 +51,17 @@ t.test("Istio's TCP metrics", async (t) => {
   ]) {
     t.ok(opened.includes(label), label)
   }
-  t.match(opened, / 1$/, "the proxy's connections are told by the proxy")
+  t.match(opened, / 2$/)
+  t.match(line('istio_tcp_connections_closed_total'), / 1$/)
   t.match(line('istio_tcp_received_bytes_total'), / 10$/)
   t.match(line('istio_tcp_sent_bytes_total'), / 20$/)
+  t.match(text, /reporter="destination".* 5$/m)
 })
 
 t.test('what is unknown is called so', async (t) => {
-  const registry = new Registry()
-  const stranger = { src: parseAddress('192.0.2.1'), srcIdentity: 1, servicePort: 0 }
-  new TcpMetrics(registry).record(flowEvent(stranger), names)
-  t.match(await registry.metrics(), /source_workload="unknown"/)
-  t.match(await registry.metrics(), /destination_service="unknown"/)
+  const text = await textOf(entry({ srcIdentity: 1, service: 0 }, { opened: 1n }))
+  t.match(text, /source_workload="unknown"/)
+  t.match(text, /destination_service="unknown"/)
 })
 
 t.test('two expositions become one without a family twice', async (t) => {

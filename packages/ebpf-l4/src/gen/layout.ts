@@ -770,6 +770,59 @@ export const habitLayout: Layout<Habit> = {
   },
 }
 
+/** struct traffic_key, 16 bytes. */
+export interface TrafficKey {
+  readonly srcIdentity: number
+  readonly dstIdentity: number
+  readonly service: number
+  readonly passive: number
+}
+
+export const trafficKeyLayout: Layout<TrafficKey> = {
+  size: 16,
+  read: (from, at = 0) => ({
+    srcIdentity: from.readUInt32LE(at + 0),
+    dstIdentity: from.readUInt32LE(at + 4),
+    service: from.readUInt32LE(at + 8),
+    passive: from.readUInt32LE(at + 12),
+  }),
+  write: (value, into = Buffer.alloc(16), at = 0) => {
+    into.writeUInt32LE(value.srcIdentity, at + 0)
+    into.writeUInt32LE(value.dstIdentity, at + 4)
+    into.writeUInt32LE(value.service, at + 8)
+    into.writeUInt32LE(value.passive, at + 12)
+    return into
+  },
+}
+
+/** struct traffic, 40 bytes. */
+export interface Traffic {
+  readonly opened: bigint
+  readonly closed: bigint
+  readonly sentBytes: bigint
+  readonly receivedBytes: bigint
+  readonly retransmits: bigint
+}
+
+export const trafficLayout: Layout<Traffic> = {
+  size: 40,
+  read: (from, at = 0) => ({
+    opened: from.readBigUInt64LE(at + 0),
+    closed: from.readBigUInt64LE(at + 8),
+    sentBytes: from.readBigUInt64LE(at + 16),
+    receivedBytes: from.readBigUInt64LE(at + 24),
+    retransmits: from.readBigUInt64LE(at + 32),
+  }),
+  write: (value, into = Buffer.alloc(40), at = 0) => {
+    into.writeBigUInt64LE(value.opened, at + 0)
+    into.writeBigUInt64LE(value.closed, at + 8)
+    into.writeBigUInt64LE(value.sentBytes, at + 16)
+    into.writeBigUInt64LE(value.receivedBytes, at + 24)
+    into.writeBigUInt64LE(value.retransmits, at + 32)
+    return into
+  },
+}
+
 /** struct socket, 120 bytes. */
 export interface Socket {
   readonly service: Uint8Array
@@ -982,6 +1035,7 @@ export const maps = {
   pl_flows: { key: u64Layout, value: flowLayout },
   pl_pairing: { key: flowKeyLayout, value: u64Layout },
   pl_habits: { key: habitKeyLayout, value: habitLayout },
+  pl_traffic: { key: trafficKeyLayout, value: trafficLayout },
   pl_connections: { key: u64Layout, value: socketLayout },
   pl_counters: { key: u32Layout, value: u64Layout },
   pl_sockets: { key: u32Layout, value: socketLayout },
@@ -1010,6 +1064,7 @@ export const mapNames = [
   'pl_flows',
   'pl_pairing',
   'pl_habits',
+  'pl_traffic',
   'pl_connections',
   'pl_counters',
   'pl_sockets',
@@ -1021,4 +1076,4 @@ export const mapNames = [
 ] as const
 
 /** Changes with every change of a struct or map: datapaths with different ones never share maps. */
-export const layoutHash = '0456c2c733b1'
+export const layoutHash = '7af56f1d52b2'

@@ -338,7 +338,7 @@ export class Host {
   ): Promise<l4.FlowEvent> {
     const until = Date.now() + deadlineMs
     while (Date.now() < until) {
-      const found = this.datapath.readEvents(4096).find(fits)
+      const found = this.datapath.readEvents(4096).all().find(fits)
       if (found !== undefined) return found
       await new Promise((resolve) => setTimeout(resolve, 20))
     }

@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import { parseAddress } from '@pillion/contract'
-import { EventKind, flowEventLayout, type FlowEvent } from '@pillion/ebpf-l4'
+import {
+  EventKind,
+  EventRecords,
+  flowEventLayout,
+  type FlowEvent,
+} from '@pillion/ebpf-l4'
 
 const zero: FlowEvent = flowEventLayout.read(Buffer.alloc(flowEventLayout.size))
 
@@ -20,4 +25,9 @@ export function flowEvent(rest: Partial<FlowEvent> = {}): FlowEvent {
     servicePort: 80,
     ...rest,
   }
+}
+
+/** As the ring buffer gives them. */
+export function recordsOf(...events: FlowEvent[]): EventRecords {
+  return new EventRecords(Buffer.concat(events.map((e) => flowEventLayout.write(e))))
 }
