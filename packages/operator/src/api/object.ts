@@ -182,6 +182,8 @@ function messageOfIssue(issue: z.core.$ZodRawIssue): string | undefined {
       return issue.origin === 'array'
         ? `must have at most ${issue.maximum} items`
         : `must be at most ${issue.maximum}${issue.origin === 'string' ? ' characters long' : ''}`
+    case 'invalid_key':
+      return issue.issues[0]?.message
     default:
       return undefined
   }
