@@ -215,7 +215,9 @@ static __always_inline void connecting(struct bpf_sock_ops *ctx)
 		return;
 	socket->flags |= SOCKET_LOCAL;
 	may = settled(config, &self);
-	if (may < 0) {
+	if (may < 0 && socket->flags & SOCKET_L7) {
+		may = current_exe_is_plain();
+	} else if (may < 0) {
 		socket->flags |= SOCKET_HABIT;
 		may = !short_by_habit(socket->src_identity, socket->dst_identity, key.remote_port) &&
 		      current_exe_is_plain();
@@ -268,7 +270,7 @@ static __always_inline void accepted(struct bpf_sock_ops *ctx)
 	struct flow_key key = {};
 	struct socket *socket;
 	struct bpf_sock *sk = ctx->sk;
-	bool local, accelerated;
+	bool local, accelerated, short_lived, to_proxy;
 	int may;
 
 	flow_key_of(ctx, &key);
@@ -277,14 +279,16 @@ static __always_inline void accepted(struct bpf_sock_ops *ctx)
 		return;
 	}
 	bpf_sock_ops_cb_flags_set(ctx, ACCEPTED_CB_FLAGS);
-	if (key.local_port == bpf_ntohs(config->proxy_port))
+	to_proxy = key.local_port == bpf_ntohs(config->proxy_port);
+	if (to_proxy)
 		hand_over_origin(sk, &key);
 	self = who_is_at(&key.local);
 	peer = who_is_at(&key.remote);
 	local = self.flags & peer.flags & ADDR_LOCAL;
 	may = local ? settled(config, &self) : 0;
-	accelerated = may > 0 || (may < 0 && !short_by_habit(peer.identity, self.identity, key.local_port) &&
-				  listener_is_plain(ctx));
+	short_lived = !to_proxy && may < 0 && short_by_habit(peer.identity, self.identity, key.local_port);
+	/* The proxy is ours: it does not splice, and may have listened before the programs were there to see it. */
+	accelerated = may > 0 || (may < 0 && !short_lived && (to_proxy || listener_is_plain(ctx)));
 	if (local && !accelerated)
 		return;
 	socket = bpf_sk_storage_get(&pl_sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);

@@ -285,7 +285,10 @@ struct habit_key {
 };
 
 struct habit {
-	__u32 short_run; /* connections in a row that carried too little to be worth acceleration */
+	__u64 since_ns; /* short connections are counted from here on */
+	__u64 until_ns; /* until then the next ones are taken for short */
+	__u32 shorts;
+	__u32 pad;
 };
 
 enum socket_flag {

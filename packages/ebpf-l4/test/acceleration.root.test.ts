@@ -204,10 +204,11 @@ t.test('Auto accelerates only executables that the agent vouches for', async (t)
 })
 
 t.test(
-  'Auto stops for connections that carry little, until one carries more',
+  'Auto stops while many connections carry little, until one carries more',
   async (t) => {
-    const shortRun = (): unknown => host.datapath.dump('pl_habits')[0]?.value.shortRun
-    /** Opens connections one after the other, each with some questions. */
+    const now = (): bigint => process.hrtime.bigint()
+    const until = (): bigint => host.datapath.dump('pl_habits')[0]?.value.untilNs ?? 0n
+    /** Opens connections, some at a time, each with some questions. */
     const converse = async (
       address: string,
       connections: number,
@@ -215,7 +216,7 @@ t.test(
     ): Promise<void> => {
       const { connect } = await import('node:net')
       const { once } = (await import('node:events')).default
-      for (let i = 0; i < connections; i++) {
+      const one = async (): Promise<void> => {
         const socket = connect(8080, address)
         await once(socket, 'connect')
         for (let n = 0; n < questions; n++) {
@@ -225,16 +226,21 @@ t.test(
         socket.end()
         await once(socket, 'close')
       }
+      for (let i = 0; i < connections; i += 50)
+        await Promise.all(Array.from({ length: Math.min(50, connections - i) }, one))
     }
     await host.call(client, converse, server.ip4, 20, 1)
-    t.equal(shortRun(), 8)
+    t.equal(until(), 0n, 'a few short connections, like probes, are no habit')
+    await host.call(client, converse, server.ip4, 1000, 1)
+    t.ok(until() > now() - 1_000_000_000n, 'hundreds at once are')
     const before = redirected()
     await host.call(client, converse, server.ip4, 1, 1)
-    t.equal(redirected(), before, 'a connection of a kind that is short is left to TCP')
+    // The habit lasts for a second; a client that takes longer to start comes too late to see it.
+    t.ok(redirected() === before || until() < now(), 'the next is left to TCP')
     await host.call(client, converse, server.ip4, 1, 10)
-    t.equal(redirected(), before, 'nobody knows beforehand that this one is not')
-    t.equal(shortRun(), 0, 'but it is believed at once')
+    t.equal(until(), 0n, 'a connection that carries more is believed at once')
+    const long = redirected()
     await host.call(client, converse, server.ip4, 1, 10)
-    t.ok(redirected() > before, 'and the next is accelerated again')
+    t.ok(redirected() > long, 'and the next is accelerated again')
   },
 )

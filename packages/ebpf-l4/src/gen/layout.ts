@@ -754,18 +754,24 @@ export const habitKeyLayout: Layout<HabitKey> = {
   },
 }
 
-/** struct habit, 4 bytes. */
+/** struct habit, 24 bytes. */
 export interface Habit {
-  readonly shortRun: number
+  readonly sinceNs: bigint
+  readonly untilNs: bigint
+  readonly shorts: number
 }
 
 export const habitLayout: Layout<Habit> = {
-  size: 4,
+  size: 24,
   read: (from, at = 0) => ({
-    shortRun: from.readUInt32LE(at + 0),
+    sinceNs: from.readBigUInt64LE(at + 0),
+    untilNs: from.readBigUInt64LE(at + 8),
+    shorts: from.readUInt32LE(at + 16),
   }),
-  write: (value, into = Buffer.alloc(4), at = 0) => {
-    into.writeUInt32LE(value.shortRun, at + 0)
+  write: (value, into = Buffer.alloc(24), at = 0) => {
+    into.writeBigUInt64LE(value.sinceNs, at + 0)
+    into.writeBigUInt64LE(value.untilNs, at + 8)
+    into.writeUInt32LE(value.shorts, at + 16)
     return into
   },
 }
@@ -1076,4 +1082,4 @@ export const mapNames = [
 ] as const
 
 /** Changes with every change of a struct or map: datapaths with different ones never share maps. */
-export const layoutHash = '7af56f1d52b2'
+export const layoutHash = 'a40f7d9a68e0'
