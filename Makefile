@@ -43,10 +43,11 @@ bpf: bootstrap ## compile the BPF programs into bpf/.output
 native: bootstrap ## compile the N-API addons and the bench client
 	@for dir in $(NATIVE_DIRS) bench/load; do $(MAKE) -C $$dir; done
 
-gen: bpf ## write generated code again: protobuf, struct layouts, reference pages
+gen: bpf ## write generated files again: protobuf, struct layouts, CRDs, reference pages
 	@tools/gen-protobuf.sh packages/contract/src/gen
 	@if [ -f tools/gen-layout.ts ]; then node tools/gen-layout.ts; fi
 	@node tools/gen-docs.ts
+	@node tools/gen-crds.ts
 
 build: bootstrap bpf native ## everything that has to be compiled
 

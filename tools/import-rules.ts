@@ -91,6 +91,7 @@ export const moduleRules: readonly ModuleRule[] = [
 /** Folders whose files take values and return values: no I/O, no clock, no randomness, no logger. */
 export const pureFolders: readonly string[] = [
   'packages/operator/src/compile/',
+  'packages/operator/src/crd/',
   'packages/ebpf-l4/src/plan/',
   'packages/ebpf-l4/src/diff/',
   'packages/node-l7-proxy/src/route/',

@@ -43,3 +43,12 @@ t.test('reference pages are current', async (t) => {
   t.same(files, ['docs/options.md'])
   t.same(drift([process.execPath, 'tools/gen-docs.ts'], t.testdir(), '', files), [])
 })
+
+t.test('CRDs and their reference page are current', async (t) => {
+  const files = repositoryFiles.filter(
+    (path) => path.startsWith('manifests/crd/') || path === 'docs/api.md',
+  )
+  // Three kinds, the kustomization, the page: a file that nothing generates any more differs as well.
+  t.equal(files.length, 5)
+  t.same(drift([process.execPath, 'tools/gen-crds.ts'], t.testdir(), '', files), [])
+})

@@ -135,14 +135,12 @@ function withoutUnion(node: Json, path: string): Json {
 
 /** Format and bounds of numbers; zod's own bounds of every integer are the format's business. */
 function bounds({ type, minimum, maximum, anyOf }: Json): Partial<StructuralSchema> {
-  if (type === 'number') {
-    return { format: 'double', minimum: minimum as number, maximum: maximum as number }
-  }
-  if (type !== 'integer' && anyOf === undefined) return {}
+  if (type !== 'number' && type !== 'integer' && anyOf === undefined) return {}
   const low = minimum === Number.MIN_SAFE_INTEGER ? undefined : (minimum as number)
   const high = maximum === Number.MAX_SAFE_INTEGER ? undefined : (maximum as number)
   const narrow = low !== undefined && high !== undefined && high < 2 ** 31
   return {
+    ...(type === 'number' && { format: 'double' }),
     ...(type === 'integer' && { format: narrow ? 'int32' : 'int64' }),
     ...(low !== undefined && { minimum: low }),
     ...(high !== undefined && { maximum: high }),

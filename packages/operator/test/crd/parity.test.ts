@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: Apache-2.0
+// zod and the API server judge alike: what one refuses the other refuses, in the same words where rules are ours. Whatever only
+// the operator can see is listed with its reason.
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import { readDocuments } from '../../src/api/manifest.ts'
+import { apiKindOf, parseObject, type RawObject } from '../../src/api/object.ts'
+import {
+  crds,
+  type CustomResourceDefinition,
+  type StructuralSchema,
+} from '../../src/crd/index.ts'
+import { validateAgainstCrd } from '../../../../test/support/crd-validate.ts'
+
+type Kind = 'Mesh' | 'L7Service' | 'AccessPolicy'
+const byKind = new Map(crds().map((crd) => [crd.spec.names.kind, crd]))
+
+function crdOf(kind: string): CustomResourceDefinition {
+  const crd = byKind.get(kind)
+  if (crd === undefined) throw new TypeError(`no CRD of ${kind}`)
+  return crd
+}
+
+const object = (kind: Kind, spec: unknown, name = 'default'): RawObject => ({
+  apiVersion: 'mesh.pillion.dev/v1alpha1',
+  kind,
+  metadata: { name },
+  spec,
+})
+
+/** "field: message" of zod, with every field that it blames. */
+function operatorErrors(raw: RawObject): { field: string; message: string }[] {
+  const kind = apiKindOf(raw)
+  if (kind === undefined) throw new TypeError(`${raw.kind} is not read`)
+  return parseObject(kind, raw, 'test.yaml').errors.map(({ field, message }) => ({
+    field,
+    message,
+  }))
+}
+
+const l7 = (rest: object): RawObject =>
+  object('L7Service', { targetRef: { name: 'web' }, protocol: 'http', ...rest })
+const access = (rule: object): RawObject =>
+  object('AccessPolicy', { rules: [{ from: [{ podSelector: {} }], ...rule }] })
+const from = (peer: object): RawObject => access({ from: [peer] })
+const port = (value: object): RawObject => access({ ports: [value] })
+const selector = (value: object): RawObject => object('AccessPolicy', { selector: value })
+const expression = (operator: string, values?: string[]): RawObject =>
+  selector({ matchExpressions: [{ key: 'app', operator, ...(values && { values }) }] })
+const many = <T>(count: number, of: (i: number) => T): T[] =>
+  Array.from({ length: count }, (_, i) => of(i))
+const labels = (count: number): object =>
+  Object.fromEntries(many(count, (i) => [`l${i}`, 'x']))
+
+const valid: readonly RawObject[] = [
+  object('Mesh', {}),
+  object('Mesh', { tracing: {}, acceleration: 'Off', failureMode: 'Reject' }),
+  object('Mesh', { tracing: { sampleRatio: 1 } }),
+  l7({}),
+  l7({ targetRef: { name: 'web', port: 65_535, group: '', kind: 'Service' } }),
+  l7({ timeouts: { request: '0s', backendRequest: '10s' } }),
+  l7({ timeouts: { request: '1m', backendRequest: '59s999ms' } }),
+  l7({ timeouts: { backendRequest: '99999h' } }),
+  l7({ retries: { attempts: 0, codes: [], grpcCodes: null } }),
+  l7({ retryBudget: { interval: '1h', minRetryRate: { interval: '1000ms' } } }),
+  object('AccessPolicy', {}),
+  object('AccessPolicy', { rules: null }),
+  selector({ matchLabels: labels(16) }),
+  selector({ matchLabels: { 'example.com/a_b': '', 'a.b': 'C-d' } }),
+  expression('In', ['', 'a']),
+  expression('Exists', []),
+  from({ namespaceSelector: {} }),
+  from({ serviceAccounts: ['shop/web'] }),
+  access({ from: many(64, () => ({ podSelector: {} })) }),
+  port({ port: 'http-2' }),
+  port({ port: 80, endPort: 80, protocol: 'UDP' }),
+]
+
+const budget = (value: object): RawObject => l7({ retryBudget: value })
+const retries = (value: object): RawObject => l7({ retries: { attempts: 1, ...value } })
+
+/** Refused by types, patterns, bounds, enumerations and list types. */
+const refusedBySchema: readonly (readonly [RawObject, string])[] = [
+  [object('Mesh', undefined), 'spec'],
+  [object('Mesh', { failureMode: 'Hold' }), 'spec.failureMode'],
+  // What YAML 1.1 makes of an unquoted Off.
+  [object('Mesh', { acceleration: false }), 'spec.acceleration'],
+  [object('Mesh', { tracing: { sampleRatio: 1.5 } }), 'spec.tracing.sampleRatio'],
+  [object('Mesh', { accessLog: 'yes' }), 'spec.accessLog'],
+  [object('L7Service', { protocol: 'http' }), 'spec.targetRef'],
+  [object('L7Service', { targetRef: { name: 'web' } }), 'spec.protocol'],
+  [l7({ protocol: 'tcp' }), 'spec.protocol'],
+  [l7({ targetRef: { name: 'Web' } }), 'spec.targetRef.name'],
+  [l7({ targetRef: { name: 'web', kind: 'Pod' } }), 'spec.targetRef.kind'],
+  [l7({ targetRef: { name: 'web', port: 0 } }), 'spec.targetRef.port'],
+  [l7({ targetRef: { name: 'web', port: 80.5 } }), 'spec.targetRef.port'],
+  [l7({ timeouts: { request: '1.5s' } }), 'spec.timeouts.request'],
+  [l7({ timeouts: { request: 10 } }), 'spec.timeouts.request'],
+  [l7({ retries: {} }), 'spec.retries.attempts'],
+  [retries({ attempts: 101 }), 'spec.retries.attempts'],
+  [retries({ codes: [200] }), 'spec.retries.codes[0]'],
+  [retries({ codes: [503, 503] }), 'spec.retries.codes'],
+  [retries({ grpcCodes: ['OK'] }), 'spec.retries.grpcCodes[0]'],
+  [retries({ backoff: '-1s' }), 'spec.retries.backoff'],
+  [retries({ perTryTimeout: '1d' }), 'spec.retries.perTryTimeout'],
+  [budget({ percent: 101 }), 'spec.retryBudget.percent'],
+  [budget({ minRetryRate: { count: -1 } }), 'spec.retryBudget.minRetryRate.count'],
+  [object('AccessPolicy', { action: 'Audit' }), 'spec.action'],
+  [object('AccessPolicy', { rules: [{}] }), 'spec.rules[0].from'],
+  [access({ from: [] }), 'spec.rules[0].from'],
+  [access({ from: many(65, () => ({ podSelector: {} })) }), 'spec.rules[0].from'],
+  [access({ ports: many(65, () => ({ port: 1 })) }), 'spec.rules[0].ports'],
+  [from({ serviceAccounts: [] }), 'spec.rules[0].from[0].serviceAccounts'],
+  [from({ serviceAccounts: ['web'] }), 'spec.rules[0].from[0].serviceAccounts[0]'],
+  [from({ serviceAccounts: ['a/b', 'a/b'] }), 'spec.rules[0].from[0].serviceAccounts'],
+  [port({}), 'spec.rules[0].ports[0].port'],
+  [port({ port: 65_536 }), 'spec.rules[0].ports[0].port'],
+  [port({ port: '8080' }), 'spec.rules[0].ports[0].port'],
+  [port({ port: 'much-too-long-for-a-port' }), 'spec.rules[0].ports[0].port'],
+  [port({ port: 80, protocol: 'ICMP' }), 'spec.rules[0].ports[0].protocol'],
+  [selector({ matchLabels: labels(17) }), 'spec.selector.matchLabels'],
+  [selector({ matchLabels: { app: 'a b' } }), 'spec.selector.matchLabels.app'],
+  [selector({ matchLabels: { app: 1 } }), 'spec.selector.matchLabels.app'],
+  [
+    selector({ matchExpressions: [{ key: '/a', operator: 'Exists' }] }),
+    'spec.selector.matchExpressions[0].key',
+  ],
+  [expression('Near', ['a']), 'spec.selector.matchExpressions[0].operator'],
+  [
+    expression(
+      'In',
+      many(17, (i) => `v${i}`),
+    ),
+    'spec.selector.matchExpressions[0].values',
+  ],
+]
+
+/** Refused by CEL, with zod's field and zod's words. */
+const refusedByRule: readonly RawObject[] = [
+  object('Mesh', {}, 'other'),
+  l7({ timeouts: { request: '1s', backendRequest: '1001ms' } }),
+  budget({ interval: '999ms' }),
+  budget({ interval: '1h1ms' }),
+  budget({ minRetryRate: { interval: '0s' } }),
+  from({}),
+  port({ port: 'http', endPort: 81 }),
+  port({ port: 80, endPort: 79 }),
+  expression('In'),
+  expression('NotIn', []),
+  expression('Exists', ['a']),
+  expression('DoesNotExist', ['a']),
+]
+
+/** Accepted by the API server, and why it cannot know better. */
+const operatorOnly: readonly (readonly [RawObject, string])[] = [
+  [
+    selector({ matchLabels: { 'not a key': 'x' } }),
+    'a CRD has no schema for keys of a map, and a loop over them in CEL has no bound to be priced by',
+  ],
+  [
+    object('Mesh', { failureMode: null }),
+    'the API server stores a null as absence, so the operator never sees it there; a file with it is a mistake',
+  ],
+]
+
+t.test('what is valid is valid to both', async (t) => {
+  for (const raw of valid) {
+    const text = JSON.stringify(raw)
+    t.strictSame(operatorErrors(raw), [], text)
+    const { errors, pruned } = validateAgainstCrd(crdOf(raw.kind), raw)
+    t.strictSame([errors, pruned], [[], []], text)
+  }
+})
+
+t.test('the API server stores what zod reads alike', async (t) => {
+  for (const raw of valid) {
+    const kind = apiKindOf(raw)
+    if (kind === undefined) throw new TypeError(raw.kind)
+    const stored = validateAgainstCrd(crdOf(raw.kind), raw).object as unknown as RawObject
+    const direct = parseObject(kind, raw, '').object
+    t.strictSame(parseObject(kind, stored, '').object, direct, JSON.stringify(raw))
+  }
+})
+
+t.test('schemas refuse what zod refuses, at the same field', async (t) => {
+  for (const [raw, field] of refusedBySchema) {
+    const text = JSON.stringify(raw)
+    t.strictSame(
+      operatorErrors(raw)
+        .map((error) => error.field)
+        .slice(0, 1),
+      [field],
+      text,
+    )
+    const { errors } = validateAgainstCrd(crdOf(raw.kind), raw)
+    const [first] = errors.map((error) => error.field.replace(/\[([a-z]+)\]$/, '.$1'))
+    // The second of two equal items is blamed, where zod blames the list.
+    t.equal(first?.replace(/\[1\]$/, ''), field, `${text}: ${JSON.stringify(errors)}`)
+  }
+})
+
+t.test('rules refuse what zod refuses, in the same words', async (t) => {
+  const hit = new Set<string>()
+  for (const raw of refusedByRule) {
+    const text = JSON.stringify(raw)
+    const [error, ...more] = operatorErrors(raw)
+    t.strictSame(more, [], text)
+    const { errors } = validateAgainstCrd(crdOf(raw.kind), raw)
+    t.equal(errors.length, 1, text)
+    t.equal(errors[0]?.field, error?.field, text)
+    t.ok(errors[0]?.message.endsWith(`: ${error?.message}`), text)
+    hit.add(error?.message ?? '')
+  }
+  const all = crds().flatMap(({ spec }) =>
+    spec.versions.flatMap(({ schema }) => messagesOf(schema.openAPIV3Schema)),
+  )
+  t.strictSame([...new Set(all)].toSorted(), [...hit].toSorted(), 'every rule has a case')
+})
+
+function messagesOf(schema: StructuralSchema): string[] {
+  const below = [
+    ...Object.values(schema.properties ?? {}),
+    ...(schema.items === undefined ? [] : [schema.items]),
+  ]
+  const own = schema['x-kubernetes-validations'] ?? []
+  return [...own.map(({ message }) => message), ...below.flatMap(messagesOf)]
+}
+
+t.test('what only the operator sees', async (t) => {
+  for (const [raw, why] of operatorOnly) {
+    t.ok(operatorErrors(raw).length > 0, why)
+    t.strictSame(validateAgainstCrd(crdOf(raw.kind), raw).errors, [], why)
+  }
+})
+
+t.test(
+  'an unknown field is pruned, or refused where the client asks for it',
+  async (t) => {
+    const raw = l7({ retry: {}, targetRef: { name: 'web', ports: [80] } })
+    t.strictSame(
+      operatorErrors(raw).map(({ field }) => field),
+      ['spec.targetRef.ports', 'spec.retry'],
+    )
+    const { object: stored, errors, pruned } = validateAgainstCrd(crdOf(raw.kind), raw)
+    t.strictSame(errors, [])
+    t.strictSame(pruned.toSorted(), ['spec.retry', 'spec.targetRef.ports'])
+    t.strictSame(stored['spec'], { targetRef: { name: 'web' }, protocol: 'http' })
+  },
+)
+
+// Every place of every sample, with values of every type in turn: a difference that nobody thought of.
+t.test('each field with a foreign value is judged alike', async (t) => {
+  const dir = join(import.meta.dirname, '../../../../manifests/samples')
+  const samples = readdirSync(dir)
+    .filter((name) => name.endsWith('.yaml'))
+    .flatMap((name) => readDocuments(readFileSync(join(dir, name), 'utf8')))
+    .flatMap(({ objects }) => objects)
+  let compared = 0
+  for (const sample of samples) {
+    for (const changed of variants(sample['spec'])) {
+      const raw = { ...sample, spec: changed }
+      const { errors, pruned } = validateAgainstCrd(crdOf(raw.kind), raw)
+      const server = errors.length + pruned.length === 0
+      const operator = operatorErrors(raw).length === 0
+      if (server !== operator) t.equal(server, operator, JSON.stringify(raw))
+      compared += 1
+    }
+  }
+  t.ok(compared > 1000, `${compared} objects compared`)
+})
+
+const foreign = [true, 7, -1, 0.5, 70_000, '', 'a b', 'In', '1s', '99h', [], [1], {}]
+
+/** Copies of `value` in which one place has a foreign value, or is missing, or has an unknown field. */
+function* variants(value: unknown): Generator<unknown> {
+  yield* foreign
+  if (Array.isArray(value)) {
+    for (const [i, item] of value.entries()) {
+      yield value.toSpliced(i, 1)
+      for (const changed of variants(item)) yield value.with(i, changed)
+    }
+  } else if (typeof value === 'object' && value !== null) {
+    yield { ...value, unknownField: 1 }
+    for (const [key, item] of Object.entries(value)) {
+      yield Object.fromEntries(Object.entries(value).filter(([name]) => name !== key))
+      for (const changed of variants(item)) yield { ...value, [key]: changed }
+    }
+  }
+}
