@@ -133,6 +133,33 @@ function costOf(rule: string): number {
   return words.length + 10 * rule.split('[').length + 32 * rule.split('duration(').length
 }
 
+// zod leaves the default of a transformed value out of its JSON schema without a word: `prefault` it must be.
+t.test('defaults are filled in by the API server', async (t) => {
+  const specOf = (kind: string, spec: object): unknown => {
+    const crd = crds().find(({ spec: { names } }) => names.kind === kind)
+    if (crd === undefined) throw new TypeError(kind)
+    return validateAgainstCrd(crd, { metadata: { name: 'default' }, spec }).object['spec']
+  }
+  t.strictSame(specOf('Mesh', { tracing: {} }), {
+    failureMode: 'Bypass',
+    acceleration: 'Auto',
+    tracing: { sampleRatio: 0 },
+    accessLog: false,
+  })
+  t.strictSame(specOf('L7Service', { retryBudget: { minRetryRate: {} } }), {
+    retryBudget: {
+      percent: 20,
+      interval: '10s',
+      minRetryRate: { count: 10, interval: '1s' },
+    },
+  })
+  t.strictSame(specOf('AccessPolicy', { rules: [{ ports: [{ port: 1 }] }] }), {
+    selector: {},
+    action: 'Allow',
+    rules: [{ ports: [{ port: 1, protocol: 'TCP' }] }],
+  })
+})
+
 t.test('conditions are a map by type, as meta/v1 has them', async (t) => {
   const schema = structuralSchema(status).properties?.['conditions']
   t.equal(schema?.['x-kubernetes-list-type'], 'map')
