@@ -5,15 +5,15 @@ import { serveAdmin } from './admin.ts'
 import { formatError, keyOf, type ApiKind, type ValidationError } from './api/object.ts'
 import { compile, type Compiled, type Pools } from './compile/compile.ts'
 import { messageOf } from './errors.ts'
+import { merge, reportOf, translate, type Published } from './ha/peers.ts'
 import { ObjectIndex } from './index/objects.ts'
 import { Metrics } from './metrics.ts'
 import type { Options } from './options.ts'
+import { directoryPlatform, kubernetesPlatform, type Platform } from './platform.ts'
 import { Publisher } from './publish/publisher.ts'
 import { serve } from './publish/server.ts'
 import { objectStatuses } from './status/conditions.ts'
-import { LastGoodStore, NumberStore } from './status/state.ts'
-import { StatusWriter, type Summary } from './status/writer.ts'
-import { DirectorySource } from './watch/directory.ts'
+import type { Summary } from './status/sink.ts'
 import type { SourceChange } from './watch/source.ts'
 
 export interface Operator {
@@ -21,79 +21,97 @@ export interface Operator {
 }
 
 /**
- * Starts everything that `options` name: reads the directory, compiles, and only then opens the socket, so that no node ever
+ * Starts everything that `options` name: reads all objects, compiles, and only then opens the socket, so that no node ever
  * gets half of the configuration. Throws an OperatorError when it cannot start.
  */
 export async function startOperator(options: Options, log: Logger): Promise<Operator> {
-  const control = new Control(options, log)
-  const admin = await serveAdmin(options.adminSocket, control)
-  const source = new DirectorySource({
-    dir: options.dir,
-    ignore: options.statusDir,
-    debounceMs: options.debounceMs,
-    rescanMs: options.rescanMs,
-    maxFileBytes: options.maxFileBytes,
-    lastGood: new LastGoodStore(options.statusDir),
-  })
+  const platform =
+    options.source === 'kubernetes'
+      ? await kubernetesPlatform(options, log)
+      : directoryPlatform(options)
+  const control = new Control(options, log, platform)
   const closeEarly = async (): Promise<void> => {
-    await source.close()
-    control.close()
-    await admin.close()
+    await control.close()
+    await platform.close()
   }
+  let admin: Awaited<ReturnType<typeof serveAdmin>> | undefined
   try {
-    await source.start((change) => control.onChange(change))
+    // Before the objects are there: /healthz and /metrics are most wanted while something is missing.
+    admin = await serveAdmin(options.adminSocket, control)
+    const close = admin.close
+    await platform.source.start((change) => control.onChange(change))
     const server = await serve(options.listen, control.publisher)
-    control.ready = true
+    control.serve()
     log.info({ listen: options.listen, version: control.publisher.version }, 'serving')
     return {
       close: async () => {
-        control.ready = false
+        control.isServing = false
         server.close()
         await closeEarly()
+        await close()
       },
     }
   } catch (error) {
     await closeEarly()
+    await admin?.close()
     throw error
   }
 }
 
 /** Holds the state between the stages. */
 export class Control {
-  ready = false
+  isServing = false
   readonly publisher: Publisher
   readonly metrics: Metrics
   readonly #index = new ObjectIndex()
-  readonly #numbers: NumberStore
-  readonly #writer: StatusWriter
+  readonly #platform: Platform
   readonly #log: Logger
   readonly #statusDelayMs: number
-  readonly #dirty = new Set<ApiKind>()
+  readonly #dirty = new Map<ApiKind, Set<string>>()
   readonly #publishedIn = new Map<string, number>()
   readonly #generations = new Map<string, number>()
+  readonly #uids = new Map<string, string>()
   #pools: Pools
   #compiled: Compiled | undefined
   #errors: readonly ValidationError[] = []
   #statusTimer: NodeJS.Timeout | undefined
 
-  constructor(options: Options, log: Logger) {
+  constructor(options: Options, log: Logger, platform: Platform) {
     this.#log = log
     this.#statusDelayMs = options.statusDelayMs
-    this.#numbers = new NumberStore(options.statusDir)
-    this.#pools = this.#numbers.load()
-    this.#writer = new StatusWriter(options.statusDir)
+    this.#platform = platform
+    this.#pools = platform.numbers.load()
     this.publisher = new Publisher({
       nackRetryMs: options.nackRetryMs,
-      onChange: () => this.#scheduleStatus(),
+      onChange: () => this.scheduleStatus(),
     })
     this.metrics = new Metrics(this)
   }
 
+  /** Whether nodes should subscribe here. */
+  get ready(): boolean {
+    return this.isServing && this.#platform.isFresh()
+  }
+
+  /** Streams are served from now on. */
+  serve(): void {
+    this.isServing = true
+    this.#platform.serve({
+      registry: this.metrics.registry,
+      report: () => {
+        const keys = this.#compiled?.conditions.keys() ?? []
+        return reportOf(this.publisher.status(), this.#published(), keys)
+      },
+      scheduleStatus: () => this.scheduleStatus(),
+    })
+  }
+
   /** Compiles and publishes a change. A failure of compile is a bug: it is logged, and what is in force stays. */
   onChange(change: SourceChange): void {
-    for (const kind of this.#index.apply(change)) this.#dirty.add(kind)
+    for (const [kind, names] of this.#index.apply(change))
+      this.#dirty.set(kind, names.union(this.#dirty.get(kind) ?? new Set()))
     this.#reportErrors(change.errors)
-    this.#scheduleStatus()
+    this.scheduleStatus()
     if (this.#dirty.size === 0 && this.#compiled !== undefined) return
     try {
       this.#publish(change)
@@ -105,17 +123,24 @@ export class Control {
     }
   }
 
-  close(): void {
+  async close(): Promise<void> {
     clearTimeout(this.#statusTimer)
     this.#statusTimer = undefined
     this.#writeStatus()
+    await this.#platform.status.close()
   }
 
   /** The value behind /debug/status and the STATUS files. */
   status(): Summary {
-    const subscribers = this.publisher.status()
+    const published = this.#published()
+    const keys = [...(this.#compiled?.conditions.keys() ?? [])]
+    const others = this.#platform
+      .reports()
+      .map((report) => translate(report, published, keys))
+    const subscribers = merge(this.publisher.status(), others)
     const objects = objectStatuses({
       conditions: this.#compiled?.conditions ?? new Map(),
+      parents: this.#compiled?.attachments.parents ?? new Map(),
       errors: this.#errors,
       subscribers,
       nodes: this.nodes(),
@@ -140,6 +165,16 @@ export class Control {
     return counts
   }
 
+  #published(): Published {
+    const { version } = this.publisher
+    const contentOf = (key: string): string => {
+      const accepted = this.#compiled?.conditions.get(key)?.[0]?.status ?? ''
+      const uid = this.#uids.get(key) ?? ''
+      return `${uid} ${this.#generations.get(key) ?? 0} ${accepted}`
+    }
+    return { version, publishedIn: this.#publishedIn, contentOf }
+  }
+
   #publish(change: SourceChange): void {
     const done = this.metrics.compileSeconds.startTimer()
     const before = this.#compiled
@@ -149,7 +184,7 @@ export class Control {
     this.#pools = compiled.pools
     this.#dirty.clear()
     try {
-      this.#numbers.save(compiled.pools)
+      this.#platform.numbers.save(compiled.pools)
     } catch (error) {
       // Nodes must not wait for a disk; after a restart some numbers may then be new.
       this.#log.error({ err: error }, 'numbers could not be saved')
@@ -173,10 +208,12 @@ export class Control {
       const key = keyOf(object)
       this.#publishedIn.set(key, version)
       this.#generations.set(key, object.metadata.generation ?? 0)
+      if (now.conditions.has(key)) this.#uids.set(key, object.metadata.uid)
     }
     for (const key of change.removals) {
       this.#publishedIn.delete(key)
       this.#generations.delete(key)
+      this.#uids.delete(key)
     }
     for (const [key, [accepted]] of now.conditions) {
       // Something else made it effective: the Service of a route that was there first.
@@ -193,7 +230,8 @@ export class Control {
     }
   }
 
-  #scheduleStatus(): void {
+  /** Status is looked at again, a moment later: what changes meanwhile goes with it. */
+  scheduleStatus(): void {
     this.#statusTimer ??= setTimeout(() => {
       this.#statusTimer = undefined
       this.#writeStatus()
@@ -202,7 +240,8 @@ export class Control {
 
   #writeStatus(): void {
     try {
-      this.#writer.write(this.status())
+      this.#platform.status.write(this.status())
+      this.#platform.changed()
     } catch (error) {
       this.metrics.statusFailures.inc()
       this.#log.error({ error: messageOf(error) }, 'status could not be written')

@@ -11,31 +11,98 @@ interface Option<K extends Kind = Kind> {
   /** undefined: required. */
   readonly default: string | undefined
   readonly doc: string
+  /** The only source that it is for; with another it need not be given and is not read. */
+  readonly source: Source | undefined
 }
+
+const sources = ['directory', 'kubernetes'] as const
+type Source = (typeof sources)[number]
 
 function option<K extends Kind>(
   flag: string,
   kind: K,
   fallback: string | undefined,
   doc: string,
+  source?: Source,
 ): Option<K> {
   const env = `PILLION_OPERATOR_${flag.toUpperCase().replaceAll('-', '_')}`
-  return { flag, env, kind, default: fallback, doc }
+  return { flag, env, kind, default: fallback, doc, source }
 }
 
 export const optionTable = {
-  source: option('source', 'text', 'directory', 'where objects come from: directory'),
+  source: option(
+    'source',
+    'text',
+    'directory',
+    'where objects come from: directory or kubernetes',
+  ),
   dir: option(
     'dir',
     'text',
     undefined,
-    'directory of YAML and JSON manifests, with everything below it',
+    'directory of YAML and JSON manifests, with everything below it; for the directory source',
+    'directory',
   ),
   statusDir: option(
     'status-dir',
     'text',
     undefined,
-    'directory for STATUS files and for what survives a restart',
+    'directory for STATUS files and for what survives a restart; for the directory source',
+    'directory',
+  ),
+  kubeconfig: option(
+    'kubeconfig',
+    'text',
+    '',
+    'kubeconfig file of the cluster; empty: the service account of the pod',
+  ),
+  namespace: option(
+    'namespace',
+    'text',
+    'pillion-system',
+    "namespace of the operator: its Lease, its Secret and the replicas' reports",
+  ),
+  podName: option(
+    'pod-name',
+    'text',
+    '',
+    'name of this replica in the Lease and in events; empty: the host name',
+  ),
+  leaseName: option(
+    'lease-name',
+    'text',
+    'pillion-operator',
+    'Lease by which replicas elect the one that writes status',
+  ),
+  leaseDurationMs: option(
+    'lease-duration',
+    'ms',
+    '15000',
+    'how long a leader that is silent is believed',
+  ),
+  leaseRenewMs: option(
+    'lease-renew-deadline',
+    'ms',
+    '10000',
+    'how long a leader leads that cannot renew its Lease; less than --lease-duration',
+  ),
+  leaseRetryMs: option(
+    'lease-retry',
+    'ms',
+    '2000',
+    'how often the Lease is read, and renewed by the leader',
+  ),
+  watchIdleMs: option(
+    'watch-idle',
+    'ms',
+    '180000',
+    'how long a watch may say nothing, not even a bookmark, before it is opened again',
+  ),
+  syncWarnMs: option(
+    'sync-warn',
+    'ms',
+    '30000',
+    'how often the log names kinds that cannot be followed',
   ),
   listen: option(
     'listen',
@@ -59,7 +126,7 @@ export const optionTable = {
     'debounce',
     'ms',
     '5',
-    'how long changes of files are collected after the first',
+    'how long changes of objects are collected after the first',
   ),
   rescanMs: option(
     'rescan',
@@ -83,7 +150,7 @@ export const optionTable = {
     'status-delay',
     'ms',
     '50',
-    'how long changes of status are collected before files are written',
+    'how long changes of status are collected before they are written',
   ),
 } as const satisfies Record<string, Option>
 
@@ -99,18 +166,26 @@ export function parseOptions(
 ): Options {
   const given = readArguments(argv)
   const values: Record<string, string | number> = {}
+  const { flag, env: variable, default: fallback } = optionTable.source
+  const source = given.get(flag) ?? env[variable] ?? fallback
+  if (!sources.some((each) => each === source)) {
+    const known = sources.join(' or ')
+    throw new OperatorError('USAGE', `--source: "${source}" is not known; use ${known}`)
+  }
   for (const [key, row] of Object.entries(optionTable)) {
     const raw = given.get(row.flag) ?? env[row.env] ?? row.default
+    if (raw === undefined && row.source !== undefined && row.source !== source) {
+      values[key] = ''
+      continue
+    }
     if (raw === undefined) {
       throw new OperatorError('USAGE', `--${row.flag} is missing: ${row.doc}`)
     }
     values[key] = convert(row, raw)
   }
-  if (values['source'] !== 'directory') {
-    throw new OperatorError(
-      'USAGE',
-      `--source: "${values['source']}" is not known; use directory`,
-    )
+  if (Number(values['leaseRenewMs']) >= Number(values['leaseDurationMs'])) {
+    const message = '--lease-renew-deadline must be less than --lease-duration'
+    throw new OperatorError('USAGE', `${message}: two replicas would lead`)
   }
   return values as unknown as Options
 }

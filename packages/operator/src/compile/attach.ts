@@ -22,9 +22,17 @@ export interface Declaration {
   readonly consumers: readonly Route[]
 }
 
+/** How a route stands to one of its parentRefs that are Services. */
+export interface ParentCondition {
+  readonly parentRef: ParentRef
+  readonly accepted: Condition
+}
+
 export interface Attachments {
   /** By ServicePort name; only ports that are declared. */
   readonly declarations: ReadonlyMap<string, Declaration>
+  /** By the key of the route, in the order of its parentRefs. */
+  readonly parents: ReadonlyMap<string, readonly ParentCondition[]>
   readonly conditions: ReadonlyMap<string, readonly Condition[]>
 }
 
@@ -42,6 +50,13 @@ const routable = new Set([
   'kubernetes.io/ws',
 ])
 
+/** What becomes of a parentRef: the ports that it means, and why it does not apply, if it does not. */
+interface Parent {
+  readonly parentRef: ParentRef
+  readonly targets: ReadonlySet<string>
+  refusal: Condition | undefined
+}
+
 interface Target {
   readonly name: string
   readonly service: Service
@@ -51,30 +66,31 @@ interface Target {
 export function attach(snapshot: Snapshot): Attachments {
   const conditions = new Map<string, Condition[]>()
   const routes = new Map<string, { target: Target; routes: Route[] }>()
-  const refusals = new Map<Route, Condition[]>()
-  const ours = new Set<Route>()
+  const parentsOf = new Map<Route, Parent[]>()
   for (const route of [...snapshot.HTTPRoute.values(), ...snapshot.GRPCRoute.values()]) {
-    const parents = route.spec.parentRefs.filter(isService)
-    if (parents.length === 0) continue
-    ours.add(route)
+    const parentRefs = route.spec.parentRefs.filter(isService)
+    if (parentRefs.length === 0) continue
     const reasons = unsupported(route)
-    if (reasons.length > 0) {
-      refusals.set(route, [refused('UnsupportedValue', reasons.join('; '))])
-      continue
-    }
-    for (const parent of parents) {
-      const targets = targetsOf(snapshot, route, parent)
-      if (typeof targets === 'string')
-        add(refusals, route, refused('NoMatchingParent', targets))
-      else for (const target of targets) addRoute(routes, target, route)
-    }
+    const whole =
+      reasons.length > 0 ? refused('UnsupportedValue', reasons.join('; ')) : undefined
+    const parents = parentRefs.map((parentRef): Parent => {
+      const targets = whole === undefined ? targetsOf(snapshot, route, parentRef) : []
+      if (typeof targets === 'string') {
+        const refusal = refused('NoMatchingParent', targets)
+        return { parentRef, targets: new Set(), refusal }
+      }
+      for (const target of targets) addRoute(routes, target, route)
+      const names = new Set(targets.map(({ name }) => name))
+      return { parentRef, targets: names, refusal: whole }
+    })
+    parentsOf.set(route, parents)
   }
   const l7Services = declared(snapshot, conditions)
   const declarations = new Map<string, Declaration>()
   const names = new Set([...routes.keys(), ...l7Services.keys()])
   for (const name of names) {
     const attached = routes.get(name)
-    const winners = attached === undefined ? [] : resolve(attached, refusals)
+    const winners = attached === undefined ? [] : resolve(attached, parentsOf)
     const l7Service = l7Services.get(name)
     const [first] = winners
     if (first === undefined && l7Service === undefined) continue
@@ -89,9 +105,21 @@ export function attach(snapshot: Snapshot): Attachments {
       consumers: winners.filter((route) => route.metadata.namespace !== namespace),
     })
   }
-  for (const route of ours)
-    conditions.set(keyOf(route), refusals.get(route)?.slice(0, 1) ?? [accepted])
-  return { declarations, conditions }
+  const parents = new Map<string, ParentCondition[]>()
+  for (const [route, each] of parentsOf) {
+    const key = keyOf(route)
+    // The route as a whole is in force when every parentRef is.
+    const refusal = each.find((parent) => parent.refusal !== undefined)?.refusal
+    conditions.set(key, [refusal ?? accepted])
+    parents.set(
+      key,
+      each.map((parent) => ({
+        parentRef: parent.parentRef,
+        accepted: parent.refusal ?? accepted,
+      })),
+    )
+  }
+  return { declarations, parents, conditions }
 }
 
 function isService({ group, kind }: ParentRef): boolean {
@@ -142,21 +170,13 @@ function addRoute(
   else if (!entry.routes.includes(route)) entry.routes.push(route)
 }
 
-function add(
-  refusals: Map<Route, Condition[]>,
-  route: Route,
-  condition: Condition,
-): void {
-  refusals.set(route, [...(refusals.get(route) ?? []), condition])
-}
-
 /**
  * The routes of a port that apply: GRPCRoute before HTTPRoute. The Service's own namespace decides first, so that a consumer's
  * route cannot put the owner's out of force.
  */
 function resolve(
   { target, routes }: { target: Target; routes: readonly Route[] },
-  refusals: Map<Route, Condition[]>,
+  parentsOf: ReadonlyMap<Route, readonly Parent[]>,
 ): Route[] {
   const own = routes.filter(
     (route) => route.metadata.namespace === target.service.metadata.namespace,
@@ -167,14 +187,11 @@ function resolve(
     : 'HTTPRoute'
   for (const route of routes) {
     if (route.kind === kind) continue
-    add(
-      refusals,
-      route,
-      refused(
-        'Conflicted',
-        `${target.name} has a ${kind}; one port has routes of one kind`,
-      ),
-    )
+    const message = `${target.name} has a ${kind}; one port has routes of one kind`
+    for (const parent of parentsOf.get(route) ?? []) {
+      if (parent.targets.has(target.name))
+        parent.refusal ??= refused('Conflicted', message)
+    }
   }
   return routes.filter((route) => route.kind === kind)
 }

@@ -2,10 +2,21 @@
 
 /** A condition as compile finds it; times and generations are status' business. Reasons as the Gateway API names them. */
 export interface Condition {
-  readonly type: 'Accepted' | 'ResolvedRefs' | 'PartiallyInvalid' | 'Programmed'
+  readonly type:
+    | 'Accepted'
+    | 'ResolvedRefs'
+    | 'PartiallyInvalid'
+    | 'Programmed'
+    /** Of the Mesh: its nodes' processes are connected and hold what is published. */
+    | 'NodesReady'
   readonly status: 'True' | 'False'
   readonly reason: string
   readonly message: string
+}
+
+/** True for a condition whose status says that something is wrong. */
+export function isBad({ type, status }: Pick<Condition, 'type' | 'status'>): boolean {
+  return (type === 'PartiallyInvalid') === (status === 'True')
 }
 
 /** Conditions by object key. */

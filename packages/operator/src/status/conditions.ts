@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What is known of every object: accepted, resolved, and programmed on how many nodes.
 import { describeKey, formatError, type ValidationError } from '../api/object.ts'
+import type { ParentRef } from '../api/route.ts'
+import type { ParentCondition } from '../compile/attach.ts'
 import type { Condition, Conditions } from '../compile/condition.ts'
 import type { SubscriberStatus } from '../publish/publisher.ts'
 
@@ -12,10 +14,18 @@ export interface ObjectStatus {
   /** Generation that the conditions speak of; 0: no version was ever valid. */
   readonly observedGeneration: number
   readonly conditions: readonly Condition[]
+  /** Of a route: the same for each parentRef that is a Service; otherwise empty. */
+  readonly parents: readonly ParentStatus[]
+}
+
+export interface ParentStatus {
+  readonly parentRef: ParentRef
+  readonly conditions: readonly Condition[]
 }
 
 export interface StatusInput {
   readonly conditions: Conditions
+  readonly parents: ReadonlyMap<string, readonly ParentCondition[]>
   readonly errors: readonly ValidationError[]
   readonly subscribers: readonly SubscriberStatus[]
   readonly nodes: readonly string[]
@@ -24,37 +34,53 @@ export interface StatusInput {
   readonly generations: ReadonlyMap<string, number>
 }
 
+/** Nodes that a message names; the others are in /debug/status. */
+const maxNamedNodes = 10
+
 /** Kinds that only the agent puts in force; the others need the proxy as well. */
 const agentKinds = new Set(['NetworkPolicy', 'AccessPolicy'])
 
 /** Status of every object that has one, sorted by key. */
 export function objectStatuses(input: StatusInput): ObjectStatus[] {
-  const invalid = new Map<string, string[]>()
+  const texts = new Map<string, string[]>()
   for (const error of input.errors) {
     if (error.key === '') continue
-    const texts = invalid.get(error.key) ?? []
-    texts.push(formatError({ ...error, object: '' }))
-    invalid.set(error.key, texts)
+    const known = texts.get(error.key) ?? []
+    known.push(formatError({ ...error, object: '' }))
+    texts.set(error.key, known)
   }
-  const keys = [...new Set([...input.conditions.keys(), ...invalid.keys()])].sort()
+  const holders = holdersOf(input)
+  const keys = [...new Set([...input.conditions.keys(), ...texts.keys()])].sort()
   return keys.map((key) => {
     const [kind = '', namespace = '', name = ''] = key.split('/')
     const observedGeneration = input.generations.get(key) ?? 0
     const compiled = input.conditions.get(key) ?? []
-    const texts = invalid.get(key)
-    const conditions =
-      texts === undefined
-        ? compiled
-        : [invalidCondition(texts, observedGeneration > 0), ...compiled.slice(1)]
-    const inForce = compiled.some(
-      ({ type, status }) => type === 'Accepted' && status === 'True',
-    )
+    const version = input.publishedIn.get(key) ?? Number.POSITIVE_INFINITY
+    const said = texts.get(key)
+    const invalid = said && invalidCondition(said, observedGeneration > 0)
+    const [accepted, ...rest] = compiled
+    // One list of conditions: what is wrong with the text goes before what compile found, as long as it is in force.
+    const list = (found: Condition | undefined): readonly Condition[] => {
+      const head = invalid ?? found
+      const isInForce = found?.status === 'True'
+      return [
+        ...(head === undefined ? [] : [head]),
+        ...rest,
+        ...(isInForce ? [programmed(kind, version, holders)] : []),
+        ...(kind === 'Mesh' && isInForce ? [nodesReady(input)] : []),
+      ]
+    }
+    const parents = (input.parents.get(key) ?? []).map((parent) => ({
+      parentRef: parent.parentRef,
+      conditions: list(parent.accepted),
+    }))
     return {
       kind,
       namespace,
       name,
       observedGeneration,
-      conditions: inForce ? [...conditions, programmed(key, kind, input)] : conditions,
+      conditions: list(accepted),
+      parents,
     }
   })
 }
@@ -69,35 +95,94 @@ function invalidCondition(texts: readonly string[], held: boolean): Condition {
   }
 }
 
-function programmed(key: string, kind: string, input: StatusInput): Condition {
-  const version = input.publishedIn.get(key) ?? Number.POSITIVE_INFINITY
-  const roles = agentKinds.has(kind)
-    ? (['agent'] as const)
-    : (['agent', 'proxy'] as const)
-  const holds = (node: string): boolean =>
-    roles.every((role) =>
-      input.subscribers.some(
-        (subscriber) =>
-          subscriber.node === node &&
-          subscriber.role === role &&
-          subscriber.ackedVersion >= version,
-      ),
-    )
-  const done = input.nodes.filter(holds).length
-  const complete = done === input.nodes.length && done > 0
-  const message = `acknowledged by ${done} of ${input.nodes.length} nodes`
-  const refusals = input.subscribers
-    .filter(
-      ({ nack, node }) =>
-        nack !== undefined && nack.version >= version && input.nodes.includes(node),
-    )
+/** How many nodes hold a version: asked for every object, so each answer must not cost O(nodes). */
+interface Holders {
+  readonly nodes: number
+  /** Lowest version that each node's agent holds, and its agent and proxy both, the greatest first. */
+  readonly agent: readonly number[]
+  readonly both: readonly number[]
+  readonly refusals: readonly SubscriberStatus[]
+}
+
+function holdersOf({ nodes, subscribers }: StatusInput): Holders {
+  // Several of a role: one that holds it will do, the other is on its way out.
+  const acked = new Map<string, number>()
+  for (const { node, role, ackedVersion } of subscribers) {
+    const key = `${role} ${node}`
+    acked.set(key, Math.max(acked.get(key) ?? 0, ackedVersion))
+  }
+  const of = (role: string, node: string): number => acked.get(`${role} ${node}`) ?? 0
+  const known = new Set(nodes)
+  const greatestFirst = (a: number, b: number): number => b - a
+  return {
+    nodes: nodes.length,
+    agent: nodes.map((node) => of('agent', node)).sort(greatestFirst),
+    both: nodes
+      .map((node) => Math.min(of('agent', node), of('proxy', node)))
+      .sort(greatestFirst),
+    refusals: subscribers.filter(
+      ({ nack, node }) => nack !== undefined && known.has(node),
+    ),
+  }
+}
+
+/** How many of `versions`, the greatest first, are at least `version`. */
+function countAtLeast(versions: readonly number[], version: number): number {
+  let [low, high] = [0, versions.length]
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if ((versions[middle] ?? 0) >= version) low = middle + 1
+    else high = middle
+  }
+  return low
+}
+
+function programmed(kind: string, version: number, holders: Holders): Condition {
+  const versions = agentKinds.has(kind) ? holders.agent : holders.both
+  const done = countAtLeast(versions, version)
+  const complete = done === holders.nodes && done > 0
+  const message = `acknowledged by ${done} of ${holders.nodes} nodes`
+  const refusals = holders.refusals
+    .filter(({ nack }) => nack !== undefined && nack.version >= version)
     .map(({ node, role, nack }) => `${node} ${role}: ${nack?.reason}`)
   return {
     type: 'Programmed',
     status: complete ? 'True' : 'False',
     reason: complete ? 'Programmed' : refusals.length > 0 ? 'Refused' : 'Pending',
-    message: [message, ...refusals].join('; '),
+    message: [message, ...refusals.slice(0, maxNamedNodes)].join('; '),
   }
+}
+
+/**
+ * Whether every node's agent and proxy are connected and refuse nothing, and which software they are. Not whether they hold
+ * the latest version: in a busy cluster there is always a later one.
+ */
+function nodesReady({ nodes, subscribers }: StatusInput): Condition {
+  const ready = new Set(
+    subscribers
+      .filter(({ connected, nack }) => connected && nack === undefined)
+      .map(({ role, node }) => `${role} ${node}`),
+  )
+  const known = new Set(nodes)
+  const isReady = (node: string): boolean =>
+    ready.has(`agent ${node}`) && ready.has(`proxy ${node}`)
+  const missing = nodes.filter((node) => !isReady(node))
+  const versions = new Map<string, number>()
+  for (const { role, softwareVersion, connected, node } of subscribers) {
+    if (!connected || !known.has(node)) continue
+    const name = `${role} ${softwareVersion}`
+    versions.set(name, (versions.get(name) ?? 0) + 1)
+  }
+  const named = missing.slice(0, maxNamedNodes).join(', ')
+  const more = missing.length > maxNamedNodes ? ', …' : ''
+  const message = [
+    `${nodes.length - missing.length} of ${nodes.length} nodes ready`,
+    ...(missing.length > 0 ? [`not ready: ${named}${more}`] : []),
+    ...[...versions].sort().map(([version, count]) => `${version} on ${count}`),
+  ].join('; ')
+  return missing.length === 0 && nodes.length > 0
+    ? { type: 'NodesReady', status: 'True', reason: 'Ready', message }
+    : { type: 'NodesReady', status: 'False', reason: 'NodesNotReady', message }
 }
 
 /** "HTTPRoute shop/web". */

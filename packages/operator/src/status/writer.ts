@@ -10,17 +10,10 @@ import {
 } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { parse, stringify } from 'yaml'
-import { formatError, type ValidationError } from '../api/object.ts'
-import type { Condition } from '../compile/condition.ts'
-import type { SubscriberStatus } from '../publish/publisher.ts'
+import { formatError } from '../api/object.ts'
+import { isBad, type Condition } from '../compile/condition.ts'
 import type { ObjectStatus } from './conditions.ts'
-
-export interface Summary {
-  readonly version: number
-  readonly objects: readonly ObjectStatus[]
-  readonly errors: readonly ValidationError[]
-  readonly subscribers: readonly SubscriberStatus[]
-}
+import type { StatusSink, Summary } from './sink.ts'
 
 interface Written {
   readonly text: string
@@ -35,7 +28,7 @@ function fileOf({ kind, namespace, name }: ObjectStatus): string {
 
 const summaryFile = 'STATUS.yaml'
 
-export class StatusWriter {
+export class StatusWriter implements StatusSink {
   readonly #dir: string
   readonly #now: () => Date
   readonly #written = new Map<string, Written>()
@@ -67,6 +60,11 @@ export class StatusWriter {
       rmSync(join(this.#dir, file), { force: true })
       this.#written.delete(file)
     }
+  }
+
+  /** Everything is written already. */
+  async close(): Promise<void> {
+    // Nothing is open.
   }
 
   #writeObject(file: string, object: ObjectStatus): void {
@@ -122,7 +120,7 @@ function timesOf(text: string): Written['since'] {
 function summaryText({ version, objects, errors, subscribers }: Summary): string {
   const bad = objects.flatMap((object) =>
     object.conditions
-      .filter(({ status, type }) => (type === 'PartiallyInvalid') === (status === 'True'))
+      .filter(isBad)
       .map(
         ({ type, reason, message }) =>
           `${object.kind} ${object.namespace}/${object.name}: ${type}: ${reason}: ${message}`,

@@ -25,6 +25,7 @@ const holder = (
 })
 const input = (key: string, rest: Partial<StatusInput>): StatusInput => ({
   conditions: new Map([[key, [accepted]]]),
+  parents: new Map(),
   errors: [],
   subscribers: [],
   nodes: ['n1', 'n2'],

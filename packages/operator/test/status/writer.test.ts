@@ -14,6 +14,7 @@ const object = (status: 'True' | 'False', message = 'm'): ObjectStatus => ({
   name: 'web',
   observedGeneration: 3,
   conditions: [{ type: 'Accepted', status, reason: 'R', message }],
+  parents: [],
 })
 const summary = (...objects: ObjectStatus[]) => ({
   version: 1,
