@@ -44,13 +44,13 @@ export function validateAgainstCrd(
   const schema = crd.spec.versions.find(({ storage }) => storage)?.schema.openAPIV3Schema
   if (schema === undefined)
     throw new TypeError(`${crd.metadata.name}: no storage version`)
-  // The schema says next to nothing of metadata, whose fields are known without it: it is kept out of the pruning.
-  const { metadata, ...copy } = structuredClone(object) as Json
+  // Known without the schema, which may say nothing of them: they are kept out of the pruning.
+  const { apiVersion, kind, metadata, ...copy } = structuredClone(object) as Json
   const pruned: string[] = []
   prune(copy, schema, '', pruned)
   dropNulls(copy, schema)
   setDefaults(copy, schema)
-  copy['metadata'] = metadata
+  Object.assign(copy, { apiVersion, kind, metadata })
   const errors = validate(copy, schema, '')
   if (!errors.some(({ reason }) => blocking.has(reason))) {
     errors.push(...celErrors(schema, copy, old as Json | undefined))

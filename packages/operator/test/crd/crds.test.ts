@@ -10,7 +10,7 @@ import {
 import { status } from '../../src/api/status.ts'
 import { celTypeErrors } from '../../../../test/support/crd-cel.ts'
 import { validateAgainstCrd } from '../../../../test/support/crd-validate.ts'
-import { structuralErrors } from '../support/structural-rules.ts'
+import { structuralErrors } from '../../../../test/support/crd-structural.ts'
 
 const rootOf = (crd: CustomResourceDefinition): StructuralSchema => {
   const schema = crd.spec.versions[0]?.schema.openAPIV3Schema

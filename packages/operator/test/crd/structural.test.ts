@@ -5,7 +5,7 @@ import { z } from 'zod'
 import { ruled } from '../../src/api/rule.ts'
 import { duration, list, portOrName, set } from '../../src/api/scalar.ts'
 import { structuralSchema } from '../../src/crd/structural.ts'
-import { structuralErrors } from '../support/structural-rules.ts'
+import { structuralErrors } from '../../../../test/support/crd-structural.ts'
 
 /** Schema of one field. */
 const field = (schema: z.ZodType): unknown =>

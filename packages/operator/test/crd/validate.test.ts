@@ -19,8 +19,9 @@ function judge(spec: StructuralSchema, value: unknown, old?: unknown): Validated
   }))
   const crd = { ...base, spec: { ...base.spec, versions } }
   const metadata = { name: 'a', labels: { b: 'c' } }
-  const before = old === undefined ? undefined : { metadata, spec: old }
-  return validateAgainstCrd(crd, { metadata, spec: value }, before)
+  const type = { apiVersion: 'a/v1', kind: 'A' }
+  const before = old === undefined ? undefined : { ...type, metadata, spec: old }
+  return validateAgainstCrd(crd, { ...type, metadata, spec: value }, before)
 }
 
 const failures = (...args: Parameters<typeof judge>): string[] =>
@@ -49,6 +50,7 @@ t.test(
     const { object, errors, pruned } = judge(schema, written)
     t.strictSame(object['spec'], { a: 1, deep: { b: 'x' }, map: { k: 1 } })
     t.strictSame(object['metadata'], { name: 'a', labels: { b: 'c' } })
+    t.strictSame([object['apiVersion'], object['kind']], ['a/v1', 'A'])
     t.strictSame(errors, [])
     t.strictSame(pruned, ['spec.other'])
     t.equal(written.a, null, 'the argument is left as it was')
