@@ -159,7 +159,14 @@ export class Client {
         request.destroy(new Error(`${method} ${path}: no answer in ${timeoutMs} ms`)),
       )
       request.on('error', reject)
-      request.end(body === undefined ? undefined : JSON.stringify(body))
+      if (body === undefined) {
+        request.end()
+        return
+      }
+      const text = JSON.stringify(body)
+      // Without a length node sends the body of a DELETE unframed.
+      request.setHeader('content-length', Buffer.byteLength(text))
+      request.end(text)
     })
   }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The stand-in as a whole: starts the parts, and gives tests its knobs.
 import { Tokens, userNamed } from './auth.ts'
-import { makeCertificates } from './certificate.ts'
+import { Authority } from './certificate.ts'
 import { Client } from './client.ts'
 import { runCrdControllers } from './crd.ts'
 import { HttpFront, type RecordedCall } from './http.ts'
@@ -84,9 +84,9 @@ export async function startApiServer(options: ApiServerOptions = {}): Promise<St
   const writes = new Writes(store, validateCustom)
   const tokens = new Tokens(store)
   const parts = { store, resources, writes, tokens, rbac: options.rbac ?? true }
-  const certificates = options.tls === false ? undefined : makeCertificates()
+  const authority = options.tls === false ? undefined : new Authority()
   const front = new HttpFront(parts, {
-    ...(certificates && { tls: certificates }),
+    ...(authority && { tls: authority.serverCertificate() }),
     bookmarkMs: options.bookmarkMs ?? 60_000,
   })
   const definitions = resources.find(
@@ -99,8 +99,8 @@ export async function startApiServer(options: ApiServerOptions = {}): Promise<St
   bootstrap(writes, resources)
   await front.start(options.port)
 
-  const url = `${certificates ? 'https' : 'http'}://127.0.0.1:${front.port}`
-  const ca = certificates?.ca
+  const url = `${authority ? 'https' : 'http'}://127.0.0.1:${front.port}`
+  const ca = authority?.cert
   const access = accessFor(tokens, { url, ...(ca === undefined ? {} : { ca }) })
   const clients: Client[] = []
   return {
