@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The node's end of the wire: keeps one stream to the operator, holds the resources, and hands every change to one
 // consumer at a time. Shared by agent and proxy.
-import { credentials, type ClientDuplexStream } from '@grpc/grpc-js'
+import type { ClientDuplexStream } from '@grpc/grpc-js'
 import {
   NodeConfigClient,
   type Ack,
@@ -10,6 +10,7 @@ import {
   type WatchRequest,
 } from './gen/pillion/v1/node.ts'
 import { applyDelta, emptyResources, type Changes, type Resources } from './resources.ts'
+import { explain, secure, type Security, type SecurityOptions } from './security.ts'
 import { contractVersion, softwareVersion } from './version.ts'
 
 /** Limits and their defaults. */
@@ -38,11 +39,11 @@ export type SubscriptionState =
   /** The stream was lost; the next attempt starts in `delayMs`. The last good configuration stays in force. */
   | { readonly kind: 'waiting'; readonly delayMs: number; readonly error: string }
 
-export interface SubscribeOptions {
-  /** 'unix:/path' or 'host:port'. */
-  readonly address: string
+export interface SubscribeOptions extends SecurityOptions {
   readonly node: string
   readonly role: Role
+  /** Hash of the layout of the datapath's maps, for status; agents only. */
+  readonly mapLayout?: string
   /**
    * Puts a configuration in force. Calls never overlap; the next delta is read only when this one has settled. A throw
    * refuses the delta with that message: the operator is told, and the previous resources stay current.
@@ -59,6 +60,22 @@ export interface Subscription {
   state(): SubscriptionState
   /** What is in force here: the result of the last onUpdate that did not throw. */
   resources(): Resources
+}
+
+/** The text of a stream that the operator ended in order: it stops, or the stream was old enough. */
+const endedInOrder = 'the operator ended the stream'
+
+/** An `onState` that tells each trouble once, until configuration flows again. */
+export function tellTrouble(
+  tell: (error: string) => void,
+): (state: SubscriptionState) => void {
+  let told = endedInOrder
+  return (state) => {
+    if (state.kind === 'streaming') told = endedInOrder
+    if (state.kind !== 'waiting' || state.error === told) return
+    told = state.error
+    tell(state.error)
+  }
 }
 
 /** Subscribes at once and for ever, until `close`. Never throws: trouble is a state. */
@@ -120,45 +137,49 @@ class Subscriber {
   /** One stream from opening to its end. A client of its own: grpc-js' reconnect backoff would come on top of ours. */
   async #session(): Promise<{ received: boolean; error: string }> {
     let received = false
-    const client = new NodeConfigClient(
-      this.#options.address,
-      credentials.createInsecure(),
-      {
-        'grpc.keepalive_time_ms': subscribeDefaults.keepaliveMs,
-        'grpc.keepalive_timeout_ms': subscribeDefaults.keepaliveTimeoutMs,
-        'grpc.max_receive_message_length': subscribeDefaults.maxDeltaBytes,
-        'grpc.use_local_subchannel_pool': 1,
-        // A proxy variable of the environment is for the world outside, never for the operator.
-        'grpc.enable_http_proxy': 0,
-      },
-    )
+    let client: NodeConfigClient | undefined
     try {
-      const stream = client.watch()
+      const security = await secure(this.#options)
+      if (this.#stopped) return { received, error: '' }
+      client = this.#client(security)
+      const stream = client.watch(security.metadata)
       this.#stream = stream
       // A cancelled stream emits an error after the loop below has ended; nobody else listens then.
       stream.on('error', () => undefined)
+      // The operator took the hello. Where nothing is missing after a resume, no delta follows.
+      stream.on('metadata', () => {
+        received = true
+        if (this.#version > 0 && !this.#stopped) this.#streaming()
+      })
       stream.write({ message: { $case: 'hello', value: this.#hello() } })
       // Iterating is the back-pressure: the next message is taken only when this one is done.
       for await (const delta of stream as AsyncIterable<Delta>) {
         received = true
         const ack = await this.#apply(delta)
         if (this.#stopped) break
-        this.#set({
-          kind: 'streaming',
-          version: this.#version,
-          epoch: this.#epoch,
-          refused: this.#refused,
-        })
+        this.#streaming()
         stream.write({ message: { $case: 'ack', value: ack } })
       }
-      return { received, error: 'the operator ended the stream' }
+      return { received, error: endedInOrder }
     } catch (error) {
-      return { received, error: messageOf(error) }
+      return { received, error: explain(messageOf(error), this.#options) }
     } finally {
       this.#stream?.cancel()
       this.#stream = undefined
-      client.close()
+      client?.close()
     }
+  }
+
+  #client({ credentials, channelOptions }: Security): NodeConfigClient {
+    return new NodeConfigClient(this.#options.address, credentials, {
+      ...channelOptions,
+      'grpc.keepalive_time_ms': subscribeDefaults.keepaliveMs,
+      'grpc.keepalive_timeout_ms': subscribeDefaults.keepaliveTimeoutMs,
+      'grpc.max_receive_message_length': subscribeDefaults.maxDeltaBytes,
+      'grpc.use_local_subchannel_pool': 1,
+      // A proxy variable of the environment is for the world outside, never for the operator.
+      'grpc.enable_http_proxy': 0,
+    })
   }
 
   #hello() {
@@ -169,6 +190,7 @@ class Subscriber {
       contractVersion,
       resumeVersion: this.#version,
       resumeEpoch: this.#epoch,
+      mapLayout: this.#options.mapLayout ?? '',
     }
   }
 
@@ -188,6 +210,15 @@ class Subscriber {
       this.#refused = refused
       return { version, error: refused, resources: [] }
     }
+  }
+
+  #streaming(): void {
+    this.#set({
+      kind: 'streaming',
+      version: this.#version,
+      epoch: this.#epoch,
+      refused: this.#refused,
+    })
   }
 
   #set(state: SubscriptionState): void {

@@ -3,7 +3,9 @@
 import { mkdirSync } from 'node:fs'
 import {
   Role,
+  securityOptions,
   subscribe,
+  tellTrouble,
   type Changes,
   type Resources,
   type Subscription,
@@ -12,6 +14,7 @@ import {
   cgroupId,
   Datapath,
   EventKind,
+  layoutHash,
   type FlowEvent,
   type PlanContext,
 } from '@pillion/ebpf-l4'
@@ -137,17 +140,25 @@ export class Agent {
         this.#verify()
       }, this.#options.rescanMs),
     )
-    const { operator: address, node } = this.#options
+    const { node } = this.#options
+    const warn = tellTrouble((error) => {
+      this.#log.warn(
+        { error },
+        'no stream from the operator; the last configuration stays',
+      )
+    })
     this.#subscription = subscribe({
-      address,
+      ...securityOptions(this.#options),
       node,
       role: Role.AGENT,
+      mapLayout: layoutHash,
       onUpdate: (resources, changes) => {
         this.#update(resources, this.#subscription?.resources(), changes)
         this.#store.save(resources)
       },
       onState: (state) => {
         this.#log.debug(state, 'subscription')
+        warn(state)
       },
     })
     this.#log.info({ node, adopted: this.#datapath.adopted }, 'agent is running')

@@ -24,6 +24,21 @@ const table = {
     undefined,
     'address of the operator, "unix:PATH" or "host:port"',
   ),
+  operatorCa: text(
+    'operator-ca',
+    '',
+    "PEM file of the operator's CA; empty: no TLS, for a UNIX socket or loopback only",
+  ),
+  operatorToken: text(
+    'operator-token',
+    '',
+    'file of the token that proves the node to the operator; sent over TLS only',
+  ),
+  operatorServerName: text(
+    'operator-server-name',
+    '',
+    "name in the operator's certificate; empty: host of the address",
+  ),
   cgroupRoot: text(
     'cgroup-root',
     undefined,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The parent process put together: sockets, workers, subscription, admin endpoint, signals.
 import { existsSync, rmSync } from 'node:fs'
-import { Role, subscribe } from '@pillion/contract'
+import { Role, securityOptions, subscribe, tellTrouble } from '@pillion/contract'
 import pino from 'pino'
 import { AggregatorRegistry, type MetricObject, Registry } from 'prom-client'
 import { type AdminTable, jsonAnswer, serveAdmin, textAnswer } from './admin.ts'
@@ -37,13 +37,17 @@ export async function runParent(
   })
   const admin = await serveAdmin(options.adminSocket, adminTable(supervisor))
   supervisor.start()
+  const warn = tellTrouble((error) => {
+    log.warn({ error }, 'no stream from the operator; the last configuration stays')
+  })
   const subscription = subscribe({
-    address: options.operator,
+    ...securityOptions(options),
     node: options.node,
     role: Role.PROXY,
     onUpdate: async (resources, changes) => supervisor.configure(resources, changes),
     onState: (state) => {
       log.debug({ state }, 'operator')
+      warn(state)
     },
   })
   log.info(

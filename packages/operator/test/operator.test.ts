@@ -264,6 +264,7 @@ t.test('a broken stream resumes: only what changed meanwhile is sent', async (t)
           contractVersion,
           resumeVersion,
           resumeEpoch,
+          mapLayout: '',
         },
       },
     })
@@ -300,6 +301,7 @@ t.test('a client that speaks another contract is refused', async (t) => {
         contractVersion: 99,
         resumeVersion: 0,
         resumeEpoch: '',
+        mapLayout: '',
       },
     },
   })

@@ -12,6 +12,8 @@ export interface SubscriberStatus {
   readonly role: 'agent' | 'proxy'
   readonly connected: boolean
   readonly softwareVersion: string
+  /** Hash of the layout of its maps; '' where it does not say: proxies have none. */
+  readonly mapLayout: string
   /** Holds the latest version. */
   readonly current: boolean
   /** The latest version that is known to be in force there; 0: none. */
@@ -26,6 +28,7 @@ interface Place {
   /** Several while one proxy replaces another. */
   readonly sessions: Set<Session>
   softwareVersion: string
+  mapLayout: string
   lastAcked: number
   lastNack: SubscriberStatus['nack']
 }
@@ -93,6 +96,7 @@ export class Publisher {
     })
     place.sessions.add(session)
     place.softwareVersion = hello.softwareVersion
+    place.mapLayout = hello.mapLayout
     session.offer()
     this.#options.onChange()
     return {
@@ -116,6 +120,7 @@ export class Publisher {
           role: place.role === Role.PROXY ? 'proxy' : 'agent',
           connected: sessions.length > 0,
           softwareVersion: place.softwareVersion,
+          mapLayout: place.mapLayout,
           current: place.lastAcked === this.#version,
           ackedVersion: place.lastAcked,
           nack: place.lastNack,
@@ -124,7 +129,7 @@ export class Publisher {
       .sort((a, b) => (a.node + a.role < b.node + b.role ? -1 : 1))
   }
 
-  #place({ node, role, softwareVersion }: Hello): Place {
+  #place({ node, role, softwareVersion, mapLayout }: Hello): Place {
     const key = `${node}/${role}`
     const known = this.#places.get(key)
     if (known !== undefined) return known
@@ -132,6 +137,7 @@ export class Publisher {
       node,
       role,
       softwareVersion,
+      mapLayout,
       history: new History(),
       sessions: new Set(),
       lastAcked: 0,

@@ -2,17 +2,13 @@
 // The gRPC face of the publisher.
 import { lstatSync, rmSync } from 'node:fs'
 import { connect } from 'node:net'
-import { Server, ServerCredentials, status, type ServerDuplexStream } from '@grpc/grpc-js'
-import {
-  contractVersion,
-  NodeConfigService,
-  Role,
-  type Delta,
-  type Hello,
-  type WatchRequest,
-} from '@pillion/contract'
+import { Server, ServerCredentials, status } from '@grpc/grpc-js'
+import { isLocalAddress, NodeConfigService } from '@pillion/contract'
 import { messageOf, OperatorError } from '../errors.ts'
+import type { Authenticate } from './authenticate.ts'
+import type { PublishMetrics } from './metrics.ts'
 import type { Publisher } from './publisher.ts'
+import { serveStream, type Call, type StreamLimits } from './stream.ts'
 
 /** Limits of the server. */
 export const serverLimits = {
@@ -21,37 +17,73 @@ export const serverLimits = {
   maxStreams: 10_000,
   keepaliveMs: 10_000,
   keepaliveTimeoutMs: 5_000,
+  helloMs: 10_000,
+  maxAgeMs: 3_600_000,
   /** sun_path of unix(7), without its end. */
   socketPathBytes: 107,
 } as const
 
-type Call = ServerDuplexStream<WatchRequest, Delta>
+export interface ServeOptions {
+  /** Who is let in; needs TLS unless nobody else reaches the address. Without: whoever reaches it. */
+  readonly authenticate?: Authenticate
+  /** See `Certificates`; without: no TLS, and then only a UNIX socket or loopback. */
+  readonly tls?: ServerCredentials
+  readonly limits?: Partial<StreamLimits>
+  readonly metrics?: PublishMetrics
+}
 
-/** Serves `publisher` on `address` until the returned function is called. Throws an OperatorError `LISTEN`. */
+/**
+ * Serves `publisher` on `address` until the returned function is called. Throws an OperatorError `LISTEN`, also where the
+ * configuration of all nodes would be open to the network.
+ */
 export async function serve(
   address: string,
   publisher: Publisher,
+  options: ServeOptions = {},
 ): Promise<{ port: number; close(): void }> {
+  const { tls, authenticate, metrics } = options
+  if (!isLocalAddress(address) && (tls === undefined || authenticate === undefined)) {
+    throw new OperatorError(
+      'LISTEN',
+      `${address}: a network address needs TLS and tokens; use unix:PATH or 127.0.0.1 without them`,
+    )
+  }
   if (address.startsWith('unix:')) await prepareSocket(address.slice('unix:'.length))
   const server = new Server({
     'grpc.max_receive_message_length': serverLimits.maxReceiveBytes,
     'grpc.keepalive_time_ms': serverLimits.keepaliveMs,
     'grpc.keepalive_timeout_ms': serverLimits.keepaliveTimeoutMs,
   })
+  const streamOptions = {
+    publisher,
+    authenticate,
+    limits: { ...serverLimits, ...options.limits },
+    onRefused: (code: status) => metrics?.refused(code),
+    onAged: () => metrics?.aged(),
+  }
   let streams = 0
+  const count = (by: number): void => {
+    streams += by
+    if (metrics !== undefined) metrics.streams = streams
+  }
   server.addService(NodeConfigService, {
     watch: (call: Call) => {
       if (streams >= serverLimits.maxStreams) {
-        refuse(call, status.RESOURCE_EXHAUSTED, `${streams} streams are open already`)
+        metrics?.refused(status.RESOURCE_EXHAUSTED)
+        call.emit('error', {
+          code: status.RESOURCE_EXHAUSTED,
+          details: `${streams} streams are open already`,
+        })
         return
       }
-      streams++
-      call.once('close', () => streams--)
-      handle(call, publisher)
+      count(1)
+      call.once('close', () => count(-1))
+      serveStream(call, streamOptions)
     },
   })
   const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync(address, ServerCredentials.createInsecure(), (error, bound) => {
+    const credentials = tls ?? ServerCredentials.createInsecure()
+    server.bindAsync(address, credentials, (error, bound) => {
       if (error === null) resolve(bound)
       else
         reject(
@@ -60,52 +92,6 @@ export async function serve(
     })
   })
   return { port, close: () => server.forceShutdown() }
-}
-
-function handle(call: Call, publisher: Publisher): void {
-  let session: ReturnType<Publisher['open']> | undefined
-  const end = (): void => {
-    session?.close()
-    session = undefined
-  }
-  // A broken stream is the client's business: it comes back and resumes.
-  call.on('error', end)
-  call.on('cancelled', end)
-  call.on('close', end)
-  call.on('end', () => {
-    end()
-    call.end()
-  })
-  call.on('data', ({ message }: WatchRequest) => {
-    if (message?.$case === 'ack') {
-      session?.ack(message.value)
-      return
-    }
-    if (message?.$case !== 'hello' || session !== undefined) return
-    const problem = problemOf(message.value)
-    if (problem !== undefined) {
-      refuse(call, ...problem)
-      return
-    }
-    session = publisher.open(message.value, (delta) => call.write(delta))
-  })
-}
-
-function problemOf(hello: Hello): [status, string] | undefined {
-  if (hello.contractVersion !== contractVersion) {
-    return [
-      status.FAILED_PRECONDITION,
-      `contract version ${hello.contractVersion} of ${hello.softwareVersion} is not spoken here; this operator speaks ${contractVersion}`,
-    ]
-  }
-  if (hello.node === '' || (hello.role !== Role.AGENT && hello.role !== Role.PROXY)) {
-    return [status.INVALID_ARGUMENT, 'hello must name a node and a role']
-  }
-  return undefined
-}
-
-function refuse(call: Call, code: status, details: string): void {
-  call.emit('error', { code, details })
 }
 
 /** A socket that a killed operator left behind is in the way of bind; one that is served is not ours to take. */

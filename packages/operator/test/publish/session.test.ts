@@ -31,6 +31,7 @@ function start(t: Test, nackRetryMs = 60_000) {
         contractVersion,
         resumeVersion,
         resumeEpoch,
+        mapLayout: '',
       },
       epoch: 'e',
       history,

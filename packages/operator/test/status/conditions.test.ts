@@ -19,6 +19,7 @@ const holder = (
   role,
   connected: true,
   softwareVersion: '0',
+  mapLayout: '',
   current: true,
   ackedVersion,
   nack: undefined,

@@ -226,6 +226,8 @@ export interface Hello {
   /** Last version that the client holds, with the epoch of the operator that issued it; 0 asks for everything. */
   resumeVersion: number;
   resumeEpoch: string;
+  /** Hash of the layout of the datapath's maps, shown in status. Empty: a proxy, or an agent that does not say. */
+  mapLayout: string;
 }
 
 export interface Ack {
@@ -611,7 +613,15 @@ export const WatchRequest: MessageFns<WatchRequest> = {
 };
 
 function createBaseHello(): Hello {
-  return { node: "", role: 0, softwareVersion: "", contractVersion: 0, resumeVersion: 0, resumeEpoch: "" };
+  return {
+    node: "",
+    role: 0,
+    softwareVersion: "",
+    contractVersion: 0,
+    resumeVersion: 0,
+    resumeEpoch: "",
+    mapLayout: "",
+  };
 }
 
 export const Hello: MessageFns<Hello> = {
@@ -633,6 +643,9 @@ export const Hello: MessageFns<Hello> = {
     }
     if (message.resumeEpoch !== "") {
       writer.uint32(50).string(message.resumeEpoch);
+    }
+    if (message.mapLayout !== "") {
+      writer.uint32(58).string(message.mapLayout);
     }
     return writer;
   },
@@ -698,6 +711,14 @@ export const Hello: MessageFns<Hello> = {
             message.resumeEpoch = reader.string();
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.mapLayout = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -730,6 +751,9 @@ export const Hello: MessageFns<Hello> = {
     if (message.resumeEpoch !== "") {
       obj.resumeEpoch = message.resumeEpoch;
     }
+    if (message.mapLayout !== "") {
+      obj.mapLayout = message.mapLayout;
+    }
     return obj;
   },
 
@@ -744,6 +768,7 @@ export const Hello: MessageFns<Hello> = {
     message.contractVersion = object.contractVersion ?? 0;
     message.resumeVersion = object.resumeVersion ?? 0;
     message.resumeEpoch = object.resumeEpoch ?? "";
+    message.mapLayout = object.mapLayout ?? "";
     return message;
   },
 };
