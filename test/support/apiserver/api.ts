@@ -11,6 +11,7 @@ import {
   unsupportedMediaType,
 } from './errors.ts'
 import { list } from './list.ts'
+import { openApi } from './openapi.ts'
 import { jsonPatch, mergePatch } from './patch.ts'
 import { isAllowed, type Access } from './rbac.ts'
 import type { RequestInfo } from './request.ts'
@@ -141,7 +142,8 @@ const notAllowed = (): ApiError =>
 
 function answerPath(parts: Parts, { path }: RequestInfo): Answer {
   if (['/healthz', '/livez', '/readyz'].includes(path)) return ok('ok')
-  const found = discover(path, parts.resources.all())
+  const resources = parts.resources.all()
+  const found = discover(path, resources) ?? openApi(path, resources)
   if (found === undefined) throw unknownPath()
   return ok(found)
 }
@@ -235,11 +237,14 @@ const writeOptions = ({ info, userAgent }: Call): WriteOptions => ({
 })
 
 function parsed(call: Call): unknown {
-  if (call.body === '') return {}
+  const { body, contentType } = call
+  if (body === '') return {}
+  if (!/[/+](json|yaml)$/.test(contentType))
+    throw unsupportedMediaType(contentType, 'application/json, application/yaml')
   try {
-    return call.contentType.endsWith('yaml') ? parse(call.body) : JSON.parse(call.body)
+    return contentType.endsWith('yaml') ? parse(body) : JSON.parse(body)
   } catch (error) {
-    throw badRequest(`the body is not ${call.contentType}: ${(error as Error).message}`)
+    throw badRequest(`the body is not ${contentType}: ${(error as Error).message}`)
   }
 }
 
