@@ -97,6 +97,9 @@ export class Watch {
     this.#pumping = true
     void this.#drain().finally(() => {
       this.#pumping = false
+      // Changes of the same turn, after the last look and before this: nobody else would send them.
+      if (!this.#ended && !this.#knobs.paused && this.#cursor < this.#store.revision)
+        this.pump()
     })
   }
 

@@ -42,9 +42,6 @@ interface Watched {
   readonly reflector: Reflector
 }
 
-/** A list or watch that fails for less than this is no news. */
-const freshMs = 15_000
-
 export class KubernetesSource implements Source {
   /** Called when the server shows another status of an object (also one that we wrote). */
   onShown: ((key: string) => void) | undefined
@@ -264,20 +261,23 @@ export class KubernetesSource implements Source {
     this.#firstReport?.()
   }
 
-  /** Says which kinds cannot be followed, with the server's words: a missing RBAC rule shows as 403 here. */
+  /** Kinds that cannot be followed now, with the server's words: a missing RBAC rule shows as 403 here. */
+  missing(): { kind: string; status: number; error: string }[] {
+    return [this.#crdReflector, ...this.#reflectors()].flatMap(
+      ({ resource: { kind }, error, connected }) =>
+        connected || error === undefined
+          ? []
+          : [{ kind, status: error.status, error: error.message }],
+    )
+  }
+
   #logMissing(): void {
-    for (const { resource, error, connected } of [
-      this.#crdReflector,
-      ...this.#reflectors(),
-    ]) {
-      if (connected || error === undefined || this.staleMs < freshMs) continue
-      this.#options.log.error(
-        { kind: resource.kind, status: error.status, error: error.message },
-        this.#reported
-          ? 'kind cannot be followed; what was last seen stays in force'
-          : 'kind cannot be read; nothing is served before it is',
-      )
-    }
+    // A list or watch that failed a moment ago is no news.
+    if (this.staleMs < this.#options.syncWarnMs) return
+    const text = this.#reported
+      ? 'kind cannot be followed; what was last seen stays in force'
+      : 'kind cannot be read; nothing is served before it is'
+    for (const each of this.missing()) this.#options.log.error(each, text)
   }
 }
 
