@@ -4,6 +4,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import { formatAddress, Role, type Resources } from '@pillion/contract'
 import { formatError } from './api/object.ts'
 import { messageOf, OperatorError } from './errors.ts'
+import { isMap } from './compile/versioned-map.ts'
 import type { Control } from './operator.ts'
 import { prepareSocket } from './publish/server.ts'
 
@@ -118,7 +119,7 @@ function readable(value: Resources[keyof Resources] | Resources): unknown {
         const raw = this[key]
         if (raw instanceof Uint8Array)
           return raw.length === 16 ? formatAddress(raw) : item
-        return raw instanceof Map ? Object.fromEntries(raw) : item
+        return isMap(raw) ? Object.fromEntries(raw) : item
       },
     ),
   )

@@ -109,7 +109,7 @@ export class Control {
   /** Compiles and publishes a change. A failure of compile is a bug: it is logged, and what is in force stays. */
   onChange(change: SourceChange): void {
     for (const [kind, names] of this.#index.apply(change))
-      this.#dirty.set(kind, names.union(this.#dirty.get(kind) ?? new Set()))
+      this.#dirty.set(kind, new Set([...(this.#dirty.get(kind) ?? []), ...names]))
     this.#reportErrors(change.errors)
     this.scheduleStatus()
     if (this.#dirty.size === 0 && this.#compiled !== undefined) return

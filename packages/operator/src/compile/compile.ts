@@ -18,7 +18,11 @@ import { compilePolicies, type Policies } from './policies.ts'
 import { compileRoutes, type Routes } from './routes.ts'
 import { keep } from './same.ts'
 import { compileServices, type Services } from './services.ts'
+import { VersionedMap } from './versioned-map.ts'
 import { compileWorkloads, type Workloads } from './workloads.ts'
+
+/** Names ("namespace/name") of what changed, by kind; for EndpointSlices the Services that they belong to. */
+export type Dirty = ReadonlyMap<ApiKind, ReadonlySet<string>>
 
 /** Numbers that must survive: compile takes them and gives them back. */
 export interface Pools {
@@ -43,45 +47,48 @@ export interface Compiled {
   readonly policies: Policies
   readonly routes: Routes
   /** What proxies see of services: the declared ones, and where their routes lead. */
-  readonly proxyServicePorts: ReadonlyMap<string, ServicePort>
-  readonly proxyEndpoints: ReadonlyMap<string, Endpoint>
+  readonly proxyServicePorts: VersionedMap<ServicePort>
+  readonly proxyEndpoints: VersionedMap<Endpoint>
   readonly conditions: Conditions
   readonly pools: Pools
 }
 
 /**
- * Compiles `snapshot`. `dirty` names the kinds of which something changed since `previous` was compiled; without `previous`
- * everything is compiled.
+ * Compiles `snapshot`. `dirty` has the names of what changed since `previous` was compiled; without `previous` everything
+ * is compiled.
  */
 export function compile(
   snapshot: Snapshot,
   pools: Pools,
   previous?: Compiled,
-  dirty: ReadonlySet<ApiKind> = new Set(),
+  dirty: Dirty = new Map(),
 ): Compiled {
   const touched = (...kinds: readonly ApiKind[]): boolean =>
     kinds.some((kind) => dirty.has(kind))
   const workloads =
-    previous === undefined || touched('Pod', 'Node', 'NetworkPolicy', 'AccessPolicy')
-      ? compileWorkloads(snapshot, pools.identities, previous?.workloads)
+    previous === undefined ||
+    pools.identities !== previous.pools.identities ||
+    touched('Pod', 'Node', 'NetworkPolicy', 'AccessPolicy')
+      ? compileWorkloads(
+          snapshot,
+          pools.identities,
+          previous?.workloads,
+          touched('Node') ? undefined : (dirty.get('Pod') ?? new Set()),
+        )
       : previous.workloads
   const attachments =
     previous === undefined ||
     touched('Service', 'HTTPRoute', 'GRPCRoute', 'L7Service', 'Mesh')
       ? attach(snapshot)
       : previous.attachments
-  const services =
-    workloads === previous?.workloads &&
-    attachments === previous.attachments &&
-    !touched('EndpointSlice')
-      ? previous.services
-      : compileServices(
-          snapshot,
-          workloads,
-          attachments.declarations,
-          pools.servicePorts,
-          previous?.services,
-        )
+  const services = compileServices(
+    snapshot,
+    workloads,
+    attachments.declarations,
+    pools.servicePorts,
+    previous?.services,
+    previous && concerned(dirty, workloads, attachments, previous),
+  )
   const policies =
     previous !== undefined &&
     !policyInputsChanged(workloads, previous.workloads) &&
@@ -92,7 +99,6 @@ export function compile(
     attachments === previous?.attachments && services.pool === previous.services.pool
       ? previous.routes
       : compileRoutes(snapshot, attachments.declarations, services.pool, previous?.routes)
-  const sameProxy = services === previous?.services && routes === previous.routes
   return {
     settings: keep(compileSettings(snapshot), previous?.settings),
     workloads,
@@ -100,7 +106,7 @@ export function compile(
     services,
     policies,
     routes,
-    ...(sameProxy ? proxyOf(previous) : proxyServices(services, routes, previous)),
+    ...proxyServices(services, routes, previous),
     conditions: mergeConditions(snapshot, attachments, policies, routes),
     pools: {
       identities: workloads.pool,
@@ -108,6 +114,33 @@ export function compile(
       rules: policies.pool,
     },
   }
+}
+
+/** Services that a change may concern: by themselves, their slices, their pods, their declarations. */
+function concerned(
+  dirty: Dirty,
+  workloads: Workloads,
+  attachments: Attachments,
+  previous: Compiled,
+): Set<string> {
+  const names = new Set([
+    ...(dirty.get('Service') ?? []),
+    ...(dirty.get('EndpointSlice') ?? []),
+  ])
+  if (workloads !== previous.workloads) {
+    for (const name of workloads.touched) {
+      for (const service of previous.services.users.get(name) ?? []) names.add(service)
+    }
+  }
+  if (attachments !== previous.attachments) {
+    const now = attachments.declarations
+    const before = previous.attachments.declarations
+    for (const port of new Set([...now.keys(), ...before.keys()])) {
+      if (now.get(port) !== before.get(port))
+        names.add(port.slice(0, port.lastIndexOf(':')))
+    }
+  }
+  return names
 }
 
 function policyInputsChanged(now: Workloads, before: Workloads): boolean {
@@ -131,27 +164,37 @@ function compileSettings(snapshot: Snapshot): Map<string, Settings> {
 
 type Proxy = Pick<Compiled, 'proxyServicePorts' | 'proxyEndpoints'>
 
-function proxyOf({ proxyServicePorts, proxyEndpoints }: Proxy): Proxy {
-  return { proxyServicePorts, proxyEndpoints }
-}
-
-/** O(endpoints of declared services) when one of them changed. */
+/** What routes and declarations lead to. O(what changed), or O(endpoints of declared services) when routes did. */
 function proxyServices(
   services: Services,
   routes: Routes,
   previous: Compiled | undefined,
 ): Proxy {
-  const ports = new Map<string, ServicePort>()
-  const endpoints = new Map<string, Endpoint>()
-  for (const name of routes.reachable) {
-    const port = services.servicePorts.get(name)
-    if (port !== undefined) ports.set(name, port)
-    for (const [key, endpoint] of services.endpointsOf.get(name) ?? [])
-      endpoints.set(key, endpoint)
+  const before: Proxy = {
+    proxyServicePorts: previous?.proxyServicePorts ?? VersionedMap.empty(),
+    proxyEndpoints: previous?.proxyEndpoints ?? VersionedMap.empty(),
+  }
+  if (services === previous?.services && routes === previous.routes) return before
+  const sameRoutes = routes === previous?.routes
+  const names = sameRoutes
+    ? [...services.touched].filter((name) => routes.reachable.has(name))
+    : new Set([...routes.reachable, ...before.proxyServicePorts.keys()])
+  const ports: [string, ServicePort][] = []
+  const endpoints: [string, Endpoint][] = []
+  const gone = { ports: [] as string[], endpoints: [] as string[] }
+  for (const name of names) {
+    const port = routes.reachable.has(name) ? services.servicePorts.get(name) : undefined
+    const now = port && services.endpointsOf.get(name)
+    if (port === undefined) gone.ports.push(name)
+    else ports.push([name, port])
+    if (now !== undefined) endpoints.push(...now)
+    for (const key of previous?.services.endpointsOf.get(name)?.keys() ?? []) {
+      if (now?.has(key) !== true) gone.endpoints.push(key)
+    }
   }
   return {
-    proxyServicePorts: keep(ports, previous?.proxyServicePorts),
-    proxyEndpoints: keep(endpoints, previous?.proxyEndpoints),
+    proxyServicePorts: before.proxyServicePorts.with(ports, gone.ports),
+    proxyEndpoints: before.proxyEndpoints.with(endpoints, gone.endpoints),
   }
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// PURE: Services and their EndpointSlices to ServicePorts and Endpoints. A Service of which nothing changed costs the
-// comparison of its inputs; the two maps are built anew, O(endpoints), when any Service changed.
+// PURE: Services and their EndpointSlices to ServicePorts and Endpoints. A change costs the Services that it concerns.
+import { Map as PersistentMap, Set as PersistentSet } from 'immutable'
 import {
   FailureMode,
   formatEndpoint,
@@ -16,7 +16,9 @@ import type { Snapshot } from '../index/objects.ts'
 import { servicePortName, type Declaration, type Service } from './attach.ts'
 import { allocate, numberOf, type Pool } from './pool.ts'
 import { same } from './same.ts'
-import type { PodFact, Workloads } from './workloads.ts'
+import type { PodFact } from './pod-fact.ts'
+import { VersionedMap } from './versioned-map.ts'
+import type { Workloads } from './workloads.ts'
 
 type Slice = ApiObject<'EndpointSlice'>
 
@@ -33,58 +35,171 @@ interface Entry {
 }
 
 export interface Services {
-  readonly entries: ReadonlyMap<string, Entry>
-  readonly servicePorts: ReadonlyMap<string, ServicePort>
-  readonly endpoints: ReadonlyMap<string, Endpoint>
+  readonly entries: PersistentMap<string, Entry>
+  readonly servicePorts: VersionedMap<ServicePort>
+  readonly endpoints: VersionedMap<Endpoint>
   /** Endpoints by ServicePort name, for the views of proxies. */
-  readonly endpointsOf: ReadonlyMap<string, ReadonlyMap<string, Endpoint>>
+  readonly endpointsOf: PersistentMap<string, ReadonlyMap<string, Endpoint>>
+  /** Services by the pods and addresses that their slices name. */
+  readonly users: PersistentMap<string, PersistentSet<string>>
+  /** ServicePorts that are others, or have other endpoints, than in the compile before. */
+  readonly touched: ReadonlySet<string>
   readonly pool: Pool
 }
 
+function noServices(pool: Pool): Services {
+  return {
+    entries: PersistentMap(),
+    servicePorts: VersionedMap.empty(),
+    endpoints: VersionedMap.empty(),
+    endpointsOf: PersistentMap(),
+    users: PersistentMap(),
+    touched: new Set(),
+    pool,
+  }
+}
+
+/** `names`: Services ("namespace/name") that a change may concern; undefined: all. */
 export function compileServices(
   snapshot: Snapshot,
   workloads: Workloads,
   declarations: ReadonlyMap<string, Declaration>,
   pool: Pool,
   previous: Services | undefined,
+  names: ReadonlySet<string> | undefined,
 ): Services {
-  const services = [...snapshot.Service].filter(
-    ([, { spec }]) => spec.type !== 'ExternalName',
-  )
-  const names = services.flatMap(([, service]) =>
-    service.spec.ports.map((port) => servicePortName(service, port)),
-  )
-  const nextPool = allocate(pool, new Set(names))
-  const entries = new Map<string, Entry>()
-  let changed = previous?.entries.size !== services.length
-  for (const [name, service] of services) {
-    const slices = [...(snapshot.slices.get(name)?.values() ?? [])]
-    const before = previous?.entries.get(name)
-    const entry = compileService(
-      service,
-      slices,
-      workloads,
-      declarations,
-      nextPool,
-      before,
-    )
-    if (entry !== before) changed = true
-    entries.set(name, entry)
-  }
-  if (!changed && previous !== undefined) return previous
-  const all = [...entries.values()]
-  const perPort = all.flatMap(({ ports, endpoints }) =>
-    ports.map(
-      ([name], i) => [name, endpoints[i] ?? new Map<string, Endpoint>()] as const,
+  const before = previous ?? noServices(pool)
+  const look =
+    names === undefined || pool !== before.pool
+      ? new Set([...snapshot.Service.keys(), ...before.entries.keys()])
+      : names
+  const nextPool = poolOf(snapshot, pool, before, look)
+  const changes = [...look].flatMap((name): Change[] => {
+    const old = before.entries.get(name)
+    const service = served(snapshot.Service.get(name))
+    const entry =
+      service &&
+      compileService(
+        service,
+        [...(snapshot.slices.get(name)?.values() ?? [])],
+        workloads,
+        declarations,
+        nextPool,
+        old,
+      )
+    return entry === old ? [] : [{ name, old, entry }]
+  })
+  return put(nextPool === before.pool ? before : { ...before, pool: nextPool }, changes)
+}
+
+interface Change {
+  readonly name: string
+  readonly old: Entry | undefined
+  readonly entry: Entry | undefined
+}
+
+function served(service: Service | undefined): Service | undefined {
+  return service?.spec.type === 'ExternalName' ? undefined : service
+}
+
+function namesOf(service: Service | undefined): string[] {
+  return service?.spec.ports.map((port) => servicePortName(service, port)) ?? []
+}
+
+/** O(Services) when one of them got or lost a port. */
+function poolOf(
+  snapshot: Snapshot,
+  pool: Pool,
+  before: Services,
+  look: ReadonlySet<string>,
+): Pool {
+  const same = [...look].every((name) => {
+    const old = before.entries.get(name)?.service
+    const now = served(snapshot.Service.get(name))
+    return old === now || namesOf(old).join() === namesOf(now).join()
+  })
+  if (same && pool === before.pool) return pool
+  return allocate(
+    pool,
+    new Set(
+      [...snapshot.Service.values()].flatMap((service) => namesOf(served(service))),
     ),
   )
-  return {
-    entries,
-    servicePorts: new Map(all.flatMap(({ ports }) => ports)),
-    endpoints: new Map(perPort.flatMap(([, endpoints]) => [...endpoints])),
-    endpointsOf: new Map(perPort),
-    pool: nextPool,
+}
+
+/** `before` with the changes in every table. */
+function put(before: Services, changes: readonly Change[]): Services {
+  if (changes.length === 0) return before
+  const flat = (entry: Entry | undefined): [string, Endpoint][] =>
+    entry?.endpoints.flatMap((endpoints) => [...endpoints]) ?? []
+  const portNames = (entry: Entry | undefined): string[] =>
+    entry?.ports.map(([name]) => name) ?? []
+  const lost = <K>(old: readonly K[], now: readonly K[]): K[] => {
+    const kept = new Set(now)
+    return old.filter((name) => !kept.has(name))
   }
+  return {
+    pool: before.pool,
+    touched: new Set(
+      changes.flatMap(({ old, entry }) => [...portNames(old), ...portNames(entry)]),
+    ),
+    entries: before.entries.withMutations((draft) => {
+      for (const { name, entry } of changes) {
+        if (entry === undefined) draft.delete(name)
+        else draft.set(name, entry)
+      }
+    }),
+    servicePorts: before.servicePorts.with(
+      changes.flatMap(({ entry }) => entry?.ports ?? []),
+      changes.flatMap(({ old, entry }) => lost(portNames(old), portNames(entry))),
+    ),
+    endpoints: before.endpoints.with(
+      changes.flatMap(({ entry }) => flat(entry)),
+      changes.flatMap(({ old, entry }) =>
+        lost(
+          flat(old).map(([name]) => name),
+          flat(entry).map(([name]) => name),
+        ),
+      ),
+    ),
+    endpointsOf: before.endpointsOf.withMutations((draft) => {
+      for (const { old, entry } of changes) {
+        for (const name of lost(portNames(old), portNames(entry))) draft.delete(name)
+        portNames(entry).forEach((name, i) => {
+          draft.set(name, entry?.endpoints[i] ?? new Map<string, Endpoint>())
+        })
+      }
+    }),
+    users: before.users.withMutations((draft) => {
+      for (const { name, old, entry } of changes) changeUsers(draft, name, old, entry)
+    }),
+  }
+}
+
+function changeUsers(
+  users: Services['users'],
+  name: string,
+  old: Entry | undefined,
+  entry: Entry | undefined,
+): void {
+  const used = new Set(entry?.slices.flatMap(usedBy))
+  for (const key of new Set(old?.slices.flatMap(usedBy))) {
+    if (used.has(key)) continue
+    const rest = users.get(key)?.delete(name)
+    if (rest === undefined || rest.size === 0) users.delete(key)
+    else users.set(key, rest)
+  }
+  for (const key of used)
+    users.set(key, (users.get(key) ?? PersistentSet<string>()).add(name))
+}
+
+/** What `podOf` looks at. */
+function usedBy(slice: Slice): string[] {
+  return slice.endpoints.flatMap(({ targetRef, addresses }) => {
+    const namespace = targetRef?.namespace ?? slice.metadata.namespace
+    const pod = targetRef?.kind === 'Pod' ? [`${namespace}/${targetRef.name ?? ''}`] : []
+    return [...pod, addresses[0] ?? '']
+  })
 }
 
 function compileService(

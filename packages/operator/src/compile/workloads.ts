@@ -1,303 +1,286 @@
 // SPDX-License-Identifier: Apache-2.0
-// PURE: pods and nodes to identities, addresses and the workloads of each node.
-//
-// O(pods) whenever a pod, a node or the labels that policies ask for changed; a pod that did not change costs two look-ups.
-import {
-  Acceleration,
-  parseAddress,
-  ReservedIdentity,
-  type Address,
-  type Identity,
-  type Workload,
-} from '@pillion/contract'
-import type { ApiObject } from '../api/object.ts'
+// PURE: pods and nodes to identities, addresses and the workloads of each node. A change costs the pods that changed; all are
+// looked at when nodes, or the labels that policies ask for, changed.
+import { Map as PersistentMap, Set as PersistentSet } from 'immutable'
+import type { Address, Identity, Workload } from '@pillion/contract'
 import type { Snapshot } from '../index/objects.ts'
+import {
+  nodeAddresses,
+  ownersOf,
+  planAddresses,
+  type NodeAddresses,
+} from './addresses.ts'
+import {
+  hasEnded,
+  identityKey,
+  identityOf,
+  ignoredLabels,
+  podFact,
+  type Pod,
+  type PodFact,
+} from './pod-fact.ts'
 import { allocate, numberOf, type Pool } from './pool.ts'
-import { keep } from './same.ts'
-import { selectorKeys } from './selector.ts'
-
-type Pod = ApiObject<'Pod'>
-
-/** What the rest of compile knows of a pod; the same value for as long as nothing of it changed. */
-export interface PodFact {
-  readonly pod: Pod
-  readonly identityKey: string
-  readonly identity: number
-  readonly node: string
-  /** None for a pod in the node's network: its addresses are the node's. */
-  readonly addresses: readonly string[]
-  readonly workload: Workload
-}
+import { VersionedMap } from './versioned-map.ts'
 
 export interface Workloads {
   /** By "namespace/pod". Pods that have ended are not in it. */
-  readonly facts: ReadonlyMap<string, PodFact>
-  readonly byAddress: ReadonlyMap<string, PodFact>
-  readonly identities: ReadonlyMap<string, Identity>
+  readonly facts: PersistentMap<string, PodFact>
+  readonly byAddress: PersistentMap<string, PodFact>
+  readonly identities: VersionedMap<Identity>
   /** As every node but the owner sees them: node addresses are REMOTE_NODE. */
-  readonly addresses: ReadonlyMap<string, Address>
-  /** Names of the node's own Address resources, by node. */
-  readonly ownAddresses: ReadonlyMap<string, readonly string[]>
-  readonly workloadsByNode: ReadonlyMap<string, ReadonlyMap<string, Workload>>
+  readonly addresses: VersionedMap<Address>
+  /** A node's own addresses as it sees them itself, by node, then by name. */
+  readonly ownAddresses: ReadonlyMap<string, ReadonlyMap<string, Address>>
+  readonly workloadsByNode: PersistentMap<string, VersionedMap<Workload>>
   /** Numbers of a named port in the pods of an identity, by "256/TCP/http". */
-  readonly namedPorts: ReadonlyMap<string, readonly number[]>
+  readonly namedPorts: VersionedMap<readonly number[]>
   readonly pool: Pool
+  /** Pods ("namespace/pod") and addresses that are others than in the compile before. */
+  readonly touched: ReadonlySet<string>
+  /** Pods by identity key, and by "256/TCP/http" and number: the last one that leaves is noticed. */
+  readonly counts: PersistentMap<string, number>
+  readonly portCounts: PersistentMap<string, PersistentMap<number, number>>
+  /** Pods that claim an address: for a moment there may be two. */
+  readonly claims: PersistentMap<string, PersistentSet<string>>
+  readonly nodes: readonly NodeAddresses[]
   readonly ignored: ReadonlySet<string>
 }
 
-/** Labels that differ between pods that are otherwise the same: they make no identity, unless a policy asks for them. */
-const noisyLabels = [
-  'pod-template-hash',
-  'controller-revision-hash',
-  'pod-template-generation',
-  'statefulset.kubernetes.io/pod-name',
-  'apps.kubernetes.io/pod-index',
-  'batch.kubernetes.io/job-completion-index',
-  'batch.kubernetes.io/controller-uid',
-  'controller-uid',
-]
+function noWorkloads(pool: Pool): Workloads {
+  return {
+    facts: PersistentMap(),
+    byAddress: PersistentMap(),
+    identities: VersionedMap.empty(),
+    addresses: VersionedMap.empty(),
+    ownAddresses: new Map(),
+    workloadsByNode: PersistentMap(),
+    namedPorts: VersionedMap.empty(),
+    pool,
+    touched: new Set(),
+    counts: PersistentMap(),
+    portCounts: PersistentMap(),
+    claims: PersistentMap(),
+    nodes: [],
+    ignored: new Set(),
+  }
+}
 
-const accelerationAnnotation = 'mesh.pillion.dev/acceleration'
+/** A pod that came, went or is another than before; `fact` undefined: gone. */
+interface Change {
+  readonly name: string
+  readonly old: PodFact | undefined
+  readonly fact: PodFact | undefined
+}
 
+/** `pods`: names of those that changed; undefined: look at all of them, and at the nodes. */
 export function compileWorkloads(
   snapshot: Snapshot,
   pool: Pool,
   previous: Workloads | undefined,
+  pods: ReadonlySet<string> | undefined,
 ): Workloads {
+  const before = previous ?? noWorkloads(pool)
   const ignored = ignoredLabels(snapshot)
-  const sameLabels =
-    previous !== undefined && [...ignored].join() === [...previous.ignored].join()
-  const known = sameLabels ? previous.facts : new Map<string, PodFact>()
-  const live = [...snapshot.Pod].filter(([, pod]) => !hasEnded(pod))
-  const keys = new Map(
-    live.map(([name, pod]) => {
-      const fact = known.get(name)
-      return [name, fact?.pod === pod ? fact.identityKey : identityKey(pod, ignored)]
-    }),
-  )
-  const nextPool = allocate(pool, new Set(keys.values()))
-  const facts = new Map<string, PodFact>()
-  for (const [name, pod] of live) {
-    const key = keys.get(name) ?? ''
-    const identity = numberOf(nextPool, key)
-    const fact = known.get(name)
-    const fresh = fact?.pod !== pod || fact.identity !== identity
-    facts.set(name, fresh ? podFact(pod, key, identity) : fact)
+  const sameLabels = [...ignored].join() === [...before.ignored].join()
+  const some =
+    previous !== undefined && sameLabels && pool === before.pool ? pods : undefined
+  const names = some ?? new Set([...snapshot.Pod.keys(), ...before.facts.keys()])
+
+  const keys = new Map<string, string>()
+  for (const name of names) {
+    const pod = snapshot.Pod.get(name)
+    if (pod === undefined || hasEnded(pod)) continue
+    const old = before.facts.get(name)
+    const known = sameLabels && old?.pod === pod
+    keys.set(name, known ? old.identityKey : identityKey(pod, ignored))
   }
-  const byAddress = ownersOf(facts.values())
-  const nodes = [...snapshot.Node.values()].map(nodeAddresses)
-  return {
-    facts,
-    byAddress,
-    identities:
-      nextPool === previous?.pool
-        ? previous.identities
-        : keep(identityMessages(nextPool), previous?.identities),
-    addresses: keep(addressMessages(byAddress, nodes), previous?.addresses),
-    ownAddresses: new Map(
-      nodes.map(({ node, addresses }) => [node, addresses.map(hostName)]),
-    ),
-    workloadsByNode: byNode(facts.values(), previous?.workloadsByNode),
-    namedPorts: keep(namedPorts(facts.values()), previous?.namedPorts),
+  const counts = before.counts.withMutations((draft) => {
+    for (const name of names) {
+      add(draft, before.facts.get(name)?.identityKey, -1)
+      add(draft, keys.get(name), 1)
+    }
+  })
+  const affected = [...names].flatMap((name) => [
+    before.facts.get(name)?.identityKey,
+    keys.get(name),
+  ])
+  const nextPool = sameKeys(counts, before.counts, affected)
+    ? allocateAgain(pool, before, counts)
+    : allocate(pool, new Set(counts.keys()))
+  const changes = [...names].flatMap((name): Change[] => {
+    const old = before.facts.get(name)
+    const fact = factOf(old, snapshot.Pod.get(name), keys.get(name), nextPool)
+    return fact === old ? [] : [{ name, old, fact }]
+  })
+  return put(before, changes, {
+    counts,
     pool: nextPool,
     ignored,
-  }
+    nodes: some === undefined ? nodeAddresses(snapshot) : before.nodes,
+  })
 }
 
-function ignoredLabels(snapshot: Snapshot): Set<string> {
-  const asked = new Set<string>()
-  for (const { spec } of snapshot.NetworkPolicy.values()) {
-    const peers = [
-      ...(spec.ingress ?? []).flatMap(({ from }) => from),
-      ...(spec.egress ?? []).flatMap(({ to }) => to),
-    ]
-    for (const selector of [spec.podSelector, ...peers.map((peer) => peer.podSelector)]) {
-      for (const key of selector ? selectorKeys(selector) : []) asked.add(key)
+function add<K>(counts: PersistentMap<K, number>, key: K | undefined, by: number): void {
+  if (key === undefined) return
+  const sum = (counts.get(key) ?? 0) + by
+  if (sum === 0) counts.delete(key)
+  else counts.set(key, sum)
+}
+
+/** Whether an identity came to be or lost its last pod. O(`keys`). */
+function sameKeys(
+  a: PersistentMap<string, number>,
+  b: PersistentMap<string, number>,
+  keys: Iterable<string | undefined>,
+): boolean {
+  for (const key of keys) if (key !== undefined && a.has(key) !== b.has(key)) return false
+  return true
+}
+
+/** A pool that came from elsewhere (a file, another replica) may lack numbers, or have too many. */
+function allocateAgain(
+  pool: Pool,
+  before: Workloads,
+  counts: PersistentMap<string, number>,
+): Pool {
+  return pool === before.pool && counts.size === pool.live.size
+    ? pool
+    : allocate(pool, new Set(counts.keys()))
+}
+
+function factOf(
+  old: PodFact | undefined,
+  pod: Pod | undefined,
+  key: string | undefined,
+  pool: Pool,
+): PodFact | undefined {
+  if (pod === undefined || key === undefined) return undefined
+  const identity = numberOf(pool, key)
+  const known = old?.pod === pod && old.identity === identity && old.identityKey === key
+  return known ? old : podFact(pod, key, identity)
+}
+
+/** `before` with the changes in every table. */
+function put(
+  before: Workloads,
+  changes: readonly Change[],
+  next: Pick<Workloads, 'counts' | 'pool' | 'ignored' | 'nodes'>,
+): Workloads {
+  const facts = before.facts.withMutations((draft) => {
+    for (const { name, fact } of changes) {
+      if (fact === undefined) draft.delete(name)
+      else draft.set(name, fact)
     }
-  }
-  for (const { spec } of snapshot.AccessPolicy.values()) {
-    const peers = spec.rules.flatMap(({ from }) => from)
-    for (const selector of [spec.selector, ...peers.map((peer) => peer.podSelector)]) {
-      for (const key of selector ? selectorKeys(selector) : []) asked.add(key)
-    }
-  }
-  return new Set(noisyLabels.filter((label) => !asked.has(label)))
-}
-
-function hasEnded({ status }: Pod): boolean {
-  return status?.phase === 'Succeeded' || status?.phase === 'Failed'
-}
-
-function serviceAccountOf({ spec }: Pod): string {
-  return spec.serviceAccountName ?? 'default'
-}
-
-/** The security-relevant labels as one text: what has the same text is the same identity. */
-function identityKey(pod: Pod, ignored: ReadonlySet<string>): string {
-  const labels = Object.entries(pod.metadata.labels)
-    .filter(([key]) => !ignored.has(key))
-    .sort(([a], [b]) => (a < b ? -1 : 1))
-  return JSON.stringify([pod.metadata.namespace, serviceAccountOf(pod), labels])
-}
-
-function identityMessages(pool: Pool): Map<string, Identity> {
-  const out = new Map<string, Identity>()
-  for (const [key, id] of pool.live) {
-    const [namespace, serviceAccount, labels] = JSON.parse(key) as [
-      string,
-      string,
-      [string, string][],
-    ]
-    out.set(String(id), {
-      id,
-      namespace,
-      serviceAccount,
-      labels: Object.fromEntries(labels),
-    })
-  }
-  return out
-}
-
-function podFact(pod: Pod, key: string, identity: number): PodFact {
-  const { metadata, spec, status } = pod
-  const listed = (status?.podIPs ?? []).map(({ ip }) => ip)
-  const single = status?.podIP ?? ''
-  const texts = listed.length > 0 ? listed : single === '' ? [] : [single]
-  const hostNetwork = spec.hostNetwork === true
+  })
+  const { claims, byAddress, touched } = ownersOf(before, changes, facts)
+  const portCounts = countPorts(before.portCounts, changes)
   return {
-    pod,
-    identityKey: key,
-    identity,
-    node: spec.nodeName ?? '',
-    addresses: hostNetwork ? [] : texts,
-    workload: {
-      uid: metadata.uid,
-      namespace: metadata.namespace,
-      name: metadata.name,
-      identity,
-      addresses: texts.map(parseAddress),
-      workload: workloadName(pod),
-      serviceAccount: serviceAccountOf(pod),
-      app:
-        metadata.labels['app'] ?? metadata.labels['app.kubernetes.io/name'] ?? 'unknown',
-      version:
-        metadata.labels['version'] ??
-        metadata.labels['app.kubernetes.io/version'] ??
-        'unknown',
-      acceleration: accelerationOf(metadata.annotations[accelerationAnnotation]),
-      hostNetwork,
-    },
+    ...next,
+    facts,
+    claims,
+    byAddress,
+    identities:
+      next.pool === before.pool && before.identities.size === next.pool.live.size
+        ? before.identities
+        : identitiesOf(before.identities, next.pool),
+    ...planAddresses(before, byAddress, touched, next.nodes),
+    workloadsByNode: byNode(before.workloadsByNode, changes),
+    portCounts,
+    namedPorts: namedPortsOf(before, portCounts, changes),
+    touched: new Set([...changes.map(({ name }) => name), ...touched]),
   }
 }
 
-function accelerationOf(text: string | undefined): Acceleration {
-  switch (text) {
-    case 'Off':
-      return Acceleration.OFF
-    case 'On':
-      return Acceleration.ON
-    case 'Auto':
-      return Acceleration.AUTO
-    default:
-      return Acceleration.UNSPECIFIED
-  }
-}
-
-/** Who made the pod; a ReplicaSet's name without its hash is its Deployment's. */
-function workloadName({ metadata }: Pod): string {
-  const owner = metadata.ownerReferences.find(({ controller }) => controller === true)
-  if (owner === undefined) return metadata.name
-  const hash = metadata.labels['pod-template-hash']
-  const suffix = `-${hash}`
-  return owner.kind === 'ReplicaSet' && hash !== undefined && owner.name.endsWith(suffix)
-    ? owner.name.slice(0, -suffix.length)
-    : owner.name
-}
-
-/** Pods by address. A pod that is going away must not shadow the one that got its address. */
-function ownersOf(facts: Iterable<PodFact>): Map<string, PodFact> {
-  const owners = new Map<string, PodFact>()
-  for (const fact of facts) {
-    for (const address of fact.addresses) {
-      const leaving = fact.pod.metadata.deletionTimestamp ?? undefined
-      if (owners.has(address) && leaving !== undefined) continue
-      owners.set(address, fact)
-    }
-  }
-  return owners
-}
-
-interface NodeAddresses {
-  readonly node: string
-  readonly addresses: readonly string[]
-}
-
-function nodeAddresses({ metadata, status }: ApiObject<'Node'>): NodeAddresses {
-  const addresses = (status?.addresses ?? [])
-    .filter(({ type }) => type === 'InternalIP' || type === 'ExternalIP')
-    .map(({ address }) => address)
-  return { node: metadata.name, addresses }
-}
-
-const hostName = (address: string): string => `${address}/128`
-
-function addressMessages(
-  pods: ReadonlyMap<string, PodFact>,
-  nodes: readonly NodeAddresses[],
-): Map<string, Address> {
-  const out = new Map<string, Address>()
-  const add = (text: string, rest: Omit<Address, 'address' | 'prefixLength'>): void => {
-    out.set(hostName(text), { address: parseAddress(text), prefixLength: 128, ...rest })
-  }
-  for (const [text, { identity, node, pod }] of pods) {
-    const owner = `${pod.metadata.namespace}/${pod.metadata.name}`
-    add(text, { identity, node, owner, nodeAddress: false })
-  }
-  for (const { node, addresses } of nodes) {
-    for (const text of addresses) {
-      add(text, {
-        identity: ReservedIdentity.remoteNode,
-        node,
-        owner: `node/${node}`,
-        nodeAddress: true,
-      })
-    }
-  }
-  return out
+function identitiesOf(
+  before: VersionedMap<Identity>,
+  { live }: Pool,
+): VersionedMap<Identity> {
+  const now = new Map([...live].map(([key, id]) => [String(id), identityOf(key, id)]))
+  return before.with(
+    now,
+    [...before.keys()].filter((name) => !now.has(name)),
+  )
 }
 
 function byNode(
-  facts: Iterable<PodFact>,
-  previous: Workloads['workloadsByNode'] | undefined,
+  before: Workloads['workloadsByNode'],
+  changes: readonly Change[],
 ): Workloads['workloadsByNode'] {
-  const nodes = new Map<string, Map<string, Workload>>()
-  for (const { node, pod, workload } of facts) {
-    if (node === '') continue
-    const name = `${pod.metadata.namespace}/${pod.metadata.name}`
-    const workloads = nodes.get(node)
-    if (workloads === undefined) nodes.set(node, new Map([[name, workload]]))
-    else workloads.set(name, workload)
+  const sets = new Map<string, [string, Workload][]>()
+  const removals = new Map<string, string[]>()
+  for (const { name, old, fact } of changes) {
+    if (old !== undefined && old.node !== '' && old.node !== fact?.node)
+      at(removals, old.node).push(name)
+    if (fact !== undefined && fact.node !== '')
+      at(sets, fact.node).push([name, fact.workload])
   }
-  return new Map(
-    [...nodes].map(([node, workloads]) => [node, keep(workloads, previous?.get(node))]),
+  return before.withMutations((draft) => {
+    for (const node of new Set([...sets.keys(), ...removals.keys()])) {
+      const known = draft.get(node) ?? VersionedMap.empty<Workload>()
+      draft.set(node, known.with(sets.get(node) ?? [], removals.get(node)))
+    }
+  })
+}
+
+function at<V>(lists: Map<string, V[]>, name: string): V[] {
+  let list = lists.get(name)
+  if (list === undefined) lists.set(name, (list = []))
+  return list
+}
+
+/** "256/TCP/http" and the number, for every named port of a pod. */
+function portsOf(fact: PodFact | undefined): [string, number][] {
+  if (fact === undefined) return []
+  const { containers, initContainers } = fact.pod.spec
+  return [...containers, ...initContainers].flatMap(({ ports }) =>
+    ports.flatMap(({ name, containerPort, protocol }): [string, number][] =>
+      name === undefined ? [] : [[`${fact.identity}/${protocol}/${name}`, containerPort]],
+    ),
   )
 }
 
-function namedPorts(facts: Iterable<PodFact>): Map<string, number[]> {
-  const out = new Map<string, number[]>()
-  for (const { identity, pod } of facts) {
-    for (const { ports } of [...pod.spec.containers, ...pod.spec.initContainers]) {
-      for (const { name, containerPort, protocol } of ports) {
-        if (name === undefined) continue
-        const key = `${identity}/${protocol}/${name}`
-        const numbers = out.get(key)
-        if (numbers === undefined) out.set(key, [containerPort])
-        else if (!numbers.includes(containerPort)) {
-          numbers.push(containerPort)
-          numbers.sort((a, b) => a - b)
-        }
-      }
-    }
+function countPorts(
+  before: Workloads['portCounts'],
+  changes: readonly Change[],
+): Workloads['portCounts'] {
+  const change = (
+    draft: Workloads['portCounts'],
+    key: string,
+    port: number,
+    by: number,
+  ) => {
+    const counts = (draft.get(key) ?? PersistentMap<number, number>()).withMutations(
+      (numbers) => {
+        add(numbers, port, by)
+      },
+    )
+    if (counts.size === 0) draft.delete(key)
+    else draft.set(key, counts)
   }
-  return out
+  return before.withMutations((draft) => {
+    for (const { old, fact } of changes) {
+      for (const [key, port] of portsOf(old)) change(draft, key, port, -1)
+      for (const [key, port] of portsOf(fact)) change(draft, key, port, 1)
+    }
+  })
+}
+
+function namedPortsOf(
+  { namedPorts }: Workloads,
+  counts: Workloads['portCounts'],
+  changes: readonly Change[],
+): Workloads['namedPorts'] {
+  const keys = new Set(
+    changes
+      .flatMap(({ old, fact }) => [...portsOf(old), ...portsOf(fact)])
+      .map(([key]) => key),
+  )
+  const sets: [string, number[]][] = []
+  const removals: string[] = []
+  for (const key of keys) {
+    const numbers = counts.get(key)
+    if (numbers === undefined) removals.push(key)
+    else sets.push([key, [...numbers.keys()].sort((a, b) => a - b)])
+  }
+  return namedPorts.with(sets, removals)
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The objects in force, keyed by what compile asks for.
 import { apiKinds, type ApiKind, type ApiObject } from '../api/object.ts'
+import { same } from '../compile/same.ts'
 import type { SourceChange } from '../watch/source.ts'
 
 /** Objects of every kind by "namespace/name" ("/name" for what is cluster scoped), and the joins that compile needs. */
@@ -20,21 +21,33 @@ export class ObjectIndex {
   readonly #slices = new Map<string, Map<string, ApiObject<'EndpointSlice'>>>()
   readonly #sliceOwner = new Map<string, string>()
 
-  /** Takes a change over; returns the kinds of which something changed. */
-  apply(change: SourceChange): Set<ApiKind> {
-    const dirty = new Set<ApiKind>()
+  /**
+   * Takes a change over; returns the names of what changed, by kind, and for EndpointSlices those of the Services that they
+   * belong to. An object that says what it said before (a status that nobody compiles) has not changed.
+   */
+  apply(change: SourceChange): Map<ApiKind, Set<string>> {
+    const dirty = new Map<ApiKind, Set<string>>()
+    const mark = (kind: ApiKind, name: string | undefined): void => {
+      const names = dirty.get(kind) ?? new Set()
+      if (name !== undefined) names.add(name)
+      dirty.set(kind, names)
+    }
     for (const key of change.removals) {
       const kind = key.slice(0, key.indexOf('/')) as ApiKind
       const name = key.slice(kind.length + 1)
-      this.#objects.get(kind)?.delete(name)
-      if (kind === 'EndpointSlice') this.#detach(name)
-      dirty.add(kind)
+      if (this.#objects.get(kind)?.delete(name) !== true) continue
+      mark(kind, kind === 'EndpointSlice' ? this.#detach(name) : name)
     }
     for (const object of change.upserts) {
+      const { kind } = object
       const name = `${object.metadata.namespace}/${object.metadata.name}`
-      this.#objects.get(object.kind)?.set(name, object)
-      if (object.kind === 'EndpointSlice') this.#attach(name, object)
-      dirty.add(object.kind)
+      const objects = this.#objects.get(kind)
+      if (same(objects?.get(name), object)) continue
+      objects?.set(name, object)
+      if (kind === 'EndpointSlice') {
+        mark(kind, this.#detach(name))
+        mark(kind, this.#attach(name, object))
+      } else mark(kind, name)
     }
     return dirty
   }
@@ -52,23 +65,26 @@ export class ObjectIndex {
     for (const objects of this.#objects.values()) yield* objects.values()
   }
 
-  #attach(name: string, slice: ApiObject<'EndpointSlice'>): void {
-    this.#detach(name)
+  /** The Service that the slice belongs to. */
+  #attach(name: string, slice: ApiObject<'EndpointSlice'>): string | undefined {
     const service = slice.metadata.labels[serviceLabel]
-    if (service === undefined) return
+    if (service === undefined) return undefined
     const owner = `${slice.metadata.namespace}/${service}`
     this.#sliceOwner.set(name, owner)
     const slices = this.#slices.get(owner)
     if (slices === undefined) this.#slices.set(owner, new Map([[name, slice]]))
     else slices.set(name, slice)
+    return owner
   }
 
-  #detach(name: string): void {
+  /** The Service that the slice belonged to. */
+  #detach(name: string): string | undefined {
     const owner = this.#sliceOwner.get(name)
-    if (owner === undefined) return
+    if (owner === undefined) return undefined
     this.#sliceOwner.delete(name)
     const slices = this.#slices.get(owner)
     slices?.delete(name)
     if (slices?.size === 0) this.#slices.delete(owner)
+    return owner
   }
 }

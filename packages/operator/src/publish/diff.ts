@@ -8,6 +8,7 @@ import {
   type Resources,
 } from '@pillion/contract'
 import { same } from '../compile/same.ts'
+import type { Tracked } from '../compile/versioned-map.ts'
 
 export interface ViewDiff {
   /** What is referred to comes first. */
@@ -15,7 +16,10 @@ export interface ViewDiff {
   readonly removals: ResourceRef[]
 }
 
-/** O(resources of the kinds that changed): a map that is the same value is not looked into. */
+/**
+ * O(changes) for maps that know by what they differ; O(resources of the kind) for others; nothing for a map that is the
+ * same value.
+ */
 export function diff(from: Resources, to: Resources): ViewDiff {
   const upserts: Resource[] = []
   const removals: ResourceRef[] = []
@@ -23,14 +27,26 @@ export function diff(from: Resources, to: Resources): ViewDiff {
     const before: ReadonlyMap<string, unknown> = from[kind]
     const after: ReadonlyMap<string, unknown> = to[kind]
     if (before === after) continue
-    for (const [name, value] of after) {
-      if (!same(before.get(name), value)) upserts.push(resource(kind, name, value))
-    }
-    for (const name of before.keys()) {
-      if (!after.has(name)) removals.push({ kind, name })
+    for (const name of changedNames(before, after)) {
+      const value = after.get(name)
+      if (value === undefined) {
+        if (before.has(name)) removals.push({ kind, name })
+      } else if (!same(before.get(name), value)) upserts.push(resource(kind, name, value))
     }
   }
   return { upserts, removals }
+}
+
+function changedNames(
+  before: ReadonlyMap<string, unknown>,
+  after: ReadonlyMap<string, unknown>,
+): Iterable<string> {
+  const known = isTracked(after) ? after.changedSince(before) : undefined
+  return known ?? new Set([...after.keys(), ...before.keys()])
+}
+
+function isTracked(map: ReadonlyMap<string, unknown>): map is Tracked<unknown> {
+  return 'changedSince' in map
 }
 
 function resource(kind: Kind, name: string, value: unknown): Resource {

@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto'
 import { Role, type Ack, type Delta, type Hello } from '@pillion/contract'
 import type { Compiled } from '../compile/compile.ts'
 import { History, Session, type Versioned } from './session.ts'
-import { Views } from './views.ts'
+import { viewOf } from './views.ts'
 
 /** One process of a node, as status shows it. */
 export interface SubscriberStatus {
@@ -43,7 +43,6 @@ export class Publisher {
   /** New for every run: versions of another run mean nothing here. */
   readonly epoch: string = randomUUID()
   readonly #options: PublisherOptions
-  readonly #views = new Views()
   readonly #places = new Map<string, Place>()
   #compiled: Compiled | undefined
   #version = 0
@@ -64,16 +63,13 @@ export class Publisher {
       if (place.sessions.size === 0 && !nodes.has(place.node)) this.#places.delete(key)
       for (const session of place.sessions) session.offer()
     }
-    this.#views.prune(
-      new Set([...nodes, ...[...this.#places.values()].map(({ node }) => node)]),
-    )
     return this.#version
   }
 
   /** The view of a node's process, for /debug/config. */
   view(node: string, role: Role): Versioned['view'] {
     if (this.#compiled === undefined) throw new Error('nothing was published yet')
-    return this.#views.of(this.#compiled, node, role)
+    return viewOf(this.#compiled, node, role)
   }
 
   /** Opens a session; `write` sends to its stream. The first delta is written before this returns. */

@@ -5,7 +5,8 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { formatAddress, Role, type Resources } from '@pillion/contract'
 import t from 'tap'
-import { Views } from '../../src/publish/views.ts'
+import { isMap } from '../../src/compile/versioned-map.ts'
+import { viewOf } from '../../src/publish/views.ts'
 import { compileYaml } from '../support/objects.ts'
 
 const fixtures = join(import.meta.dirname, '../fixtures')
@@ -17,8 +18,7 @@ function readable(view: Resources): unknown {
       function (this: Record<string, unknown>, key: string, value: unknown) {
         const raw = this[key]
         if (raw instanceof Uint8Array) return formatAddress(raw)
-        if (raw instanceof Map)
-          return raw.size === 0 ? undefined : Object.fromEntries(raw)
+        if (isMap(raw)) return raw.size === 0 ? undefined : Object.fromEntries(raw)
         return value
       },
     ),
@@ -29,10 +29,9 @@ for (const name of readdirSync(fixtures)) {
   t.test(name, async (t) => {
     const dir = join(fixtures, name)
     const compiled = compileYaml(readFileSync(join(dir, 'objects.yaml'), 'utf8'))
-    const views = new Views()
     const got = {
-      agent: readable(views.of(compiled, 'node-1', Role.AGENT)),
-      proxy: readable(views.of(compiled, 'node-1', Role.PROXY)),
+      agent: readable(viewOf(compiled, 'node-1', Role.AGENT)),
+      proxy: readable(viewOf(compiled, 'node-1', Role.PROXY)),
       conditions: Object.fromEntries(compiled.conditions),
     }
     const file = join(dir, 'want.json')

@@ -2,7 +2,7 @@
 // The small parts of compile, and what is promised across compiles: stable numbers, values kept, only what changed.
 import t from 'tap'
 import type { ApiKind } from '../../src/api/object.ts'
-import { compile, emptyPools } from '../../src/compile/compile.ts'
+import { compile, emptyPools, type Dirty } from '../../src/compile/compile.ts'
 import { allocate, emptyPool, numberOf } from '../../src/compile/pool.ts'
 import { portBlocks } from '../../src/compile/ports.ts'
 import { same } from '../../src/compile/same.ts'
@@ -102,7 +102,7 @@ t.test(
   async (t) => {
     const files = new Files()
     const index = new ObjectIndex()
-    let dirty: Set<ApiKind> = index.apply(files.update(new Map([['f', base]])))
+    let dirty: Dirty = index.apply(files.update(new Map([['f', base]])))
     let current = compile(index.snapshot(), emptyPools(), undefined, dirty)
     const step = (text: string) => {
       dirty = index.apply(files.update(new Map([['f', text]])))
@@ -117,10 +117,10 @@ t.test(
       ] as const) {
         t.same(current[part], fresh[part], part)
       }
-      t.same(current.workloads.identities, fresh.workloads.identities)
-      t.same(current.workloads.addresses, fresh.workloads.addresses)
-      t.same(current.services.endpoints, fresh.services.endpoints)
-      t.same(current.services.servicePorts, fresh.services.servicePorts)
+      t.same(new Map(current.workloads.identities), new Map(fresh.workloads.identities))
+      t.same(new Map(current.workloads.addresses), new Map(fresh.workloads.addresses))
+      t.same(new Map(current.services.endpoints), new Map(fresh.services.endpoints))
+      t.same(new Map(current.services.servicePorts), new Map(fresh.services.servicePorts))
       t.same(current.policies.subjects, fresh.policies.subjects)
       t.same(current.routes.tables, fresh.routes.tables)
       return { before, after: current }
