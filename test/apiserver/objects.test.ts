@@ -204,6 +204,28 @@ async function defaults(t: Test, server: ApiServer): Promise<void> {
     ...{ type: 'ClusterIP', clusterIP: /^10\.96\./, sessionAffinity: 'None' },
     ports: [{ port: 80, protocol: 'TCP', targetPort: 80 }],
   })
+  const { clusterIP: _, ...spec } = service.spec ?? {}
+  const { resourceVersion: _1, ...metadata } = service.metadata
+  const sent = { ...service, metadata, spec: { ...spec, clusterIPs: undefined } }
+  const again = object(await client.update(`${at('services')}/s`, sent))
+  t.equal(again.spec?.['clusterIP'], service.spec?.['clusterIP'], 'an address is kept')
+
+  const set = (matchLabels: Json, labels: Json): Json => ({
+    ...{ apiVersion: 'apps/v1', kind: 'DaemonSet', metadata: { name: 'd' } },
+    spec: {
+      selector: { matchLabels },
+      template: {
+        metadata: { labels },
+        spec: { containers: [{ name: 'c', image: 'i' }] },
+      },
+    },
+  })
+  const sets = '/apis/apps/v1/namespaces/defaults/daemonsets'
+  t.equal((await client.create(sets, set({ a: '1' }, { a: '2' }))).code, 422)
+  const made = object(await client.create(sets, set({ a: '1' }, { a: '1' })))
+  t.equal(made.metadata.generation, 1)
+  const moved = await client.update(`${sets}/d`, set({ a: '2' }, { a: '2' }))
+  t.match(moved, { code: 422, body: { message: /field is immutable/ } })
   const secret = await created('secrets', {
     ...{ apiVersion: 'v1', kind: 'Secret', metadata: { name: 's' } },
     stringData: { a: 'b' },

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The stand-in as a whole: starts the parts, and gives tests its knobs.
+import { Admission } from './admission.ts'
 import { Tokens, userNamed } from './auth.ts'
 import { Authority } from './certificate.ts'
 import { Client } from './client.ts'
@@ -81,7 +82,7 @@ function bootstrap(writes: Writes, resources: Resources): void {
 export async function startApiServer(options: ApiServerOptions = {}): Promise<StandIn> {
   const store = new Store(options.historyLimit)
   const resources = new Resources(store)
-  const writes = new Writes(store, validateCustom)
+  const writes = new Writes(store, new Admission(validateCustom))
   const tokens = new Tokens(store)
   const parts = { store, resources, writes, tokens, rbac: options.rbac ?? true }
   const authority = options.tls === false ? undefined : new Authority()

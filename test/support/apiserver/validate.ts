@@ -2,7 +2,7 @@
 // The border to the judge of custom resources.
 import { validateAgainstCrd } from '../crd-validate.ts'
 import type { Json, KubeObject, Resource } from './types.ts'
-import type { ValidateCustom } from './writes.ts'
+import type { ValidateCustom } from './admission.ts'
 
 /** The definition with `version` as the one that validates. */
 function judgedBy(crd: KubeObject, version: string): KubeObject {
@@ -23,10 +23,6 @@ export const validateCustom: ValidateCustom = (resource: Resource, object, previ
   const definition = judgedBy(crd, resource.version) as unknown as Parameters<
     typeof validateAgainstCrd
   >[0]
-  const { apiVersion, kind } = object
   const judged = validateAgainstCrd(definition, object, previous)
-  // A definition need not list these two, and yet they are not pruned.
-  const pruned = judged.pruned.filter((path) => path !== 'apiVersion' && path !== 'kind')
-  const kept = { ...judged.object, apiVersion, kind } as unknown as KubeObject
-  return { object: kept, errors: judged.errors, pruned }
+  return { ...judged, object: judged.object as unknown as KubeObject }
 }

@@ -1,16 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Create, update, apply and delete against the store. All synchronous: a write is a transaction.
+import type { Admission } from './admission.ts'
 import { apply } from './apply.ts'
-import { withDefaults } from './defaults.ts'
-import {
-  alreadyExists,
-  badRequest,
-  conflict,
-  forbidden,
-  invalid,
-  notFound,
-  type Cause,
-} from './errors.ts'
+import { alreadyExists, badRequest, conflict, forbidden, notFound } from './errors.ts'
 import { isGone, markDeleted, sameButTimes } from './deletion.ts'
 import { newObject, nextObject, now } from './lifecycle.ts'
 import { afterUpdate, type Writer } from './managed.ts'
@@ -24,18 +16,6 @@ import {
   type KubeObject,
   type Resource,
 } from './types.ts'
-
-/** Prunes, defaults and validates a custom resource by its definition. */
-export type ValidateCustom = (
-  resource: Resource,
-  object: KubeObject,
-  previous: KubeObject | undefined,
-) => {
-  readonly object: KubeObject
-  readonly errors: readonly Cause[]
-  /** Paths of unknown fields. */
-  readonly pruned: readonly string[]
-}
 
 /** Which object a request names. */
 export interface Target {
@@ -56,12 +36,11 @@ export interface WriteOptions {
 /** The writing half of the server. */
 export class Writes {
   readonly #store: Store
-  readonly #validateCustom: ValidateCustom
-  #lastClusterIp = 0
+  readonly #admission: Admission
 
-  constructor(store: Store, validateCustom: ValidateCustom) {
+  constructor(store: Store, admission: Admission) {
     this.#store = store
-    this.#validateCustom = validateCustom
+    this.#admission = admission
   }
 
   /** The object, in the version that the request asks for. Throws 404. */
@@ -79,11 +58,11 @@ export class Writes {
     options: WriteOptions,
   ): KubeObject {
     if (namespace !== undefined) this.#checkNamespace(resource, namespace)
-    const fresh = this.#admit(
+    const fresh = this.#admission.admit(
       resource,
       newObject(resource, object, namespace),
       undefined,
-      options,
+      options.strict,
     )
     const { name } = fresh.metadata
     if (this.#store.get(collectionOf(resource), keyOf(namespace, name)) !== undefined)
@@ -102,11 +81,11 @@ export class Writes {
     const { resource, subresource } = target
     const current = this.get(target)
     const sent = change(current)
-    const next = this.#admit(
+    const next = this.#admission.admit(
       resource,
       nextObject(resource, current, sent, subresource),
       current,
-      options,
+      options.strict,
     )
     const writer = writerOf(resource, options, subresource)
     const before = clearsManaged(sent) ? withManaged(current, []) : current
@@ -143,17 +122,17 @@ export class Writes {
     })
     if (live === undefined) {
       if (namespace !== undefined) this.#checkNamespace(resource, namespace)
-      const fresh = this.#admit(
+      const fresh = this.#admission.admit(
         resource,
         newObject(resource, merged, namespace),
         undefined,
-        options,
+        options.strict,
       )
       return { object: this.#put(resource, fresh, options), created: true }
     }
     const current = nextObject(resource, live, merged, subresource)
     const next = withManaged(
-      this.#admit(resource, current, live, options),
+      this.#admission.admit(resource, current, live, options.strict),
       merged.metadata.managedFields ?? [],
     )
     return { object: this.#replace(target, live, next, options), created: false }
@@ -193,32 +172,6 @@ export class Writes {
         `${resource.plural} is forbidden: unable to create new content in namespace ${namespace} because it is being terminated`,
         { causes: [{ reason: 'NamespaceTerminating', field: 'metadata.namespace' }] },
       )
-  }
-
-  #admit(
-    resource: Resource,
-    object: KubeObject,
-    previous: KubeObject | undefined,
-    options: WriteOptions,
-  ): KubeObject {
-    if (resource.crd === undefined)
-      return withDefaults(resource, object, () => this.#clusterIp())
-    const {
-      object: admitted,
-      errors,
-      pruned,
-    } = this.#validateCustom(...([resource, object, previous] as const))
-    if (options.strict && pruned.length > 0)
-      throw badRequest(
-        `strict decoding error: ${pruned.map((path) => `unknown field "${path}"`).join(', ')}`,
-      )
-    if (errors.length > 0) throw invalid(resource, object.metadata.name, errors)
-    return admitted
-  }
-
-  #clusterIp(): string {
-    this.#lastClusterIp++
-    return `10.96.${this.#lastClusterIp >> 8}.${this.#lastClusterIp & 255}`
   }
 
   #replace(
