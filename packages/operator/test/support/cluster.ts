@@ -202,6 +202,9 @@ spec:
         openAPIV3Schema:
           type: object
           properties:
+            apiVersion: {type: string}
+            kind: {type: string}
+            metadata: {type: object}
             spec:
               type: object
               properties:
