@@ -14,6 +14,7 @@ const rbac = 'rbac.authorization.k8s.io'
 
 againstEach(async (t, server) => {
   await t.test('rules', (t) => rules(t, server))
+  await t.test('nobody gives away what they have not', (t) => escalation(t, server))
   await t.test('tokens of pods', (t) => tokens(t, server))
 })
 
@@ -85,6 +86,41 @@ async function rules(t: Test, server: ApiServer): Promise<void> {
   t.equal(await review({ ...inRules, verb: 'list' }), true)
   t.equal(await review({ ...inRules, verb: 'delete' }), false)
   t.equal(await review({ ...inRules, verb: 'list', namespace: 'default' }), false)
+}
+
+async function escalation(t: Test, server: ApiServer): Promise<void> {
+  const admin = server.client()
+  await namespace(admin, 'escalation')
+  const rule = (resources: string[], verbs: string[], apiGroups = ['']): Json => ({
+    ...{ apiGroups, resources, verbs },
+  })
+  const granted = [
+    rule(['configmaps'], ['get', 'list']),
+    rule(['roles', 'rolebindings'], ['create', 'patch', 'update', 'get'], [rbac]),
+  ]
+  await grant(admin, 'escalation', 'giver', granted, { kind: 'User', name: 'giver' })
+  const giver = server.client('giver')
+  const roles = `/apis/${rbac}/v1/namespaces/escalation/roles`
+  const role = (name: string, rules: Json[]): Json => ({
+    ...{ apiVersion: `${rbac}/v1`, kind: 'Role', metadata: { name }, rules },
+  })
+  const less = role('less', [rule(['configmaps'], ['get'])])
+  await eventually(async () =>
+    (await giver.create(roles, less)).code === 201 ? true : undefined,
+  )
+  const more = await giver.create(roles, role('more', [rule(['secrets'], ['get'])]))
+  t.match(more, { code: 403, body: { message: /attempting to grant RBAC permissions/ } })
+  const changed = await giver.update(`${roles}/less`, role('less', [rule(['*'], ['*'])]))
+  t.equal(changed.code, 403)
+  object(await admin.create(roles, role('strong', [rule(['secrets'], ['get'])])))
+  const bind = (name: string) =>
+    giver.create(`/apis/${rbac}/v1/namespaces/escalation/rolebindings`, {
+      ...{ apiVersion: `${rbac}/v1`, kind: 'RoleBinding', metadata: { name } },
+      subjects: [{ kind: 'User', name: 'giver' }],
+      roleRef: { apiGroup: rbac, kind: 'Role', name },
+    })
+  t.equal((await bind('strong')).code, 403)
+  t.equal((await bind('less')).code, 201)
 }
 
 async function tokens(t: Test, server: ApiServer): Promise<void> {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // From a parsed and authorised request to its answer.
-import { parse } from 'yaml'
-import type { Tokens } from './auth.ts'
+import { jsonIn, objectIn, parsed, writeOptions, type Call, type Parts } from './call.ts'
 import { discover } from './discovery.ts'
 import {
   ApiError,
@@ -13,37 +12,16 @@ import {
 import { list } from './list.ts'
 import { openApi } from './openapi.ts'
 import { jsonPatch, mergePatch } from './patch.ts'
-import { isAllowed, type Access } from './rbac.ts'
 import type { RequestInfo } from './request.ts'
-import type { Resources } from './resources.ts'
+import { answerReview } from './reviews.ts'
 import { matcherOf } from './selectors.ts'
-import type { Store } from './store.ts'
-import { isJson, type Json, type KubeObject, type Resource, type User } from './types.ts'
-import type { Target, WriteOptions, Writes } from './writes.ts'
+import type { Json, KubeObject, Resource } from './types.ts'
+import type { Target, WriteOptions } from './writes.ts'
 
 /** What is answered. */
 export interface Answer {
   readonly code: number
   readonly body: Json | string
-}
-
-/** What was sent. */
-export interface Call {
-  readonly info: RequestInfo
-  readonly user: User
-  readonly contentType: string
-  readonly userAgent: string
-  readonly body: string
-}
-
-/** What the requests work on. */
-export interface Parts {
-  readonly store: Store
-  readonly resources: Resources
-  readonly writes: Writes
-  readonly tokens: Tokens
-  /** Whether the RBAC objects in the store are obeyed. */
-  readonly rbac: boolean
 }
 
 const ok = (body: Json | string): Answer => ({ code: 200, body })
@@ -61,7 +39,7 @@ export function answer(parts: Parts, call: Call): Answer {
   if (review !== undefined) return { code: 201, body: review }
   const resource = resourceOf(parts, info)
   const namespace = resource.namespaced ? info.namespace : undefined
-  const options = writeOptions(call)
+  const options = writeOptions(parts, call)
   if (info.verb === 'list')
     return ok(
       list(parts.store, resource, info.query, matcherOf(info.query, resource, namespace)),
@@ -148,32 +126,6 @@ function answerPath(parts: Parts, { path }: RequestInfo): Answer {
   return ok(found)
 }
 
-function answerReview(parts: Parts, call: Call): Json | undefined {
-  const { group, version, plural } = call.info
-  const path = `${group}/${version}/${plural}`
-  if (path === 'authentication.k8s.io/v1/tokenreviews')
-    return parts.tokens.review(jsonIn(call))
-  if (path === 'authentication.k8s.io/v1/selfsubjectreviews')
-    return { ...jsonIn(call), status: { userInfo: call.user } }
-  const isSelf = path === 'authorization.k8s.io/v1/selfsubjectaccessreviews'
-  if (!isSelf && path !== 'authorization.k8s.io/v1/subjectaccessreviews') return undefined
-  const review = jsonIn(call)
-  const spec = review['spec'] as {
-    resourceAttributes?: Partial<Access>
-    nonResourceAttributes?: { path: string; verb: string }
-    user?: string
-    groups?: string[]
-  }
-  const user = isSelf
-    ? call.user
-    : { username: spec.user ?? '', groups: spec.groups ?? [] }
-  const asked = spec.resourceAttributes ?? spec.nonResourceAttributes
-  const namespace = spec.resourceAttributes?.namespace || undefined
-  const access = { verb: '', group: '', resource: '', ...asked, namespace }
-  const allowed = !parts.rbac || isAllowed(parts.store, user, access)
-  return { ...review, status: { allowed } }
-}
-
 function patch(parts: Parts, call: Call, target: Target, options: WriteOptions): Answer {
   const { writes } = parts
   switch (call.contentType) {
@@ -217,7 +169,11 @@ function deleteAll(parts: Parts, call: Call, resource: Resource): Json {
   const result = list(parts.store, resource, query, matcherOf(query, resource, namespace))
   for (const { metadata } of result['items'] as KubeObject[]) {
     const { name, namespace } = metadata
-    parts.writes.delete({ resource, name, namespace }, jsonIn(call), writeOptions(call))
+    parts.writes.delete(
+      { resource, name, namespace },
+      jsonIn(call),
+      writeOptions(parts, call),
+    )
   }
   return result
 }
@@ -229,32 +185,3 @@ const deleted = ({ resource, name }: Target, { metadata }: KubeObject): Json => 
     ...(resource.group === '' ? {} : { group: resource.group }),
   },
 })
-
-const writeOptions = ({ info, userAgent }: Call): WriteOptions => ({
-  manager: info.query.get('fieldManager') ?? (userAgent.split('/')[0] || 'unknown'),
-  dryRun: info.query.get('dryRun') === 'All',
-  strict: info.query.get('fieldValidation') === 'Strict',
-})
-
-function parsed(call: Call): unknown {
-  const { body, contentType } = call
-  if (body === '') return {}
-  if (!/[/+](json|yaml)$/.test(contentType))
-    throw unsupportedMediaType(contentType, 'application/json, application/yaml')
-  try {
-    return contentType.endsWith('yaml') ? parse(body) : JSON.parse(body)
-  } catch (error) {
-    throw badRequest(`the body is not ${contentType}: ${(error as Error).message}`)
-  }
-}
-
-function jsonIn(call: Call): Json {
-  const value = parsed(call)
-  if (!isJson(value)) throw badRequest('the body is no object')
-  return value
-}
-
-function objectIn(call: Call): KubeObject {
-  const object = jsonIn(call)
-  return { ...object, metadata: object['metadata'] ?? {} } as KubeObject
-}

@@ -1,5 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // API servers for tests: the stand-in always, a real one where it is given.
+//
+// What the stand-in leaves out: strategic merge patch (415), protobuf (415), tables and printer columns, admission webhooks,
+// schemas of built-in kinds (their unknown fields are kept, few of their fields are checked: rules.ts, defaults.ts),
+// conversion other than None, `scale`, `eviction` and `log`. Events of the core group and of events.k8s.io are two collections.
+// Like a server without controllers it neither collects garbage nor makes pods, and a deleted namespace stays Terminating.
 import type { ApiServer } from './interface.ts'
 import { realAssets, startRealApiServer } from './real.ts'
 import { startApiServer } from './server.ts'

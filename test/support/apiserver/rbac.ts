@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // May they: rules of the Roles, ClusterRoles and bindings in the store.
 // https://kubernetes.io/docs/reference/access-authn-authz/rbac/
+import { forbidden } from './errors.ts'
 import type { Store } from './store.ts'
 import { keyOf, type Json, type KubeObject, type User } from './types.ts'
 
@@ -89,21 +90,66 @@ function rulesOf(store: Store, binding: KubeObject): readonly Rule[] {
   return (role?.['rules'] ?? []) as Rule[]
 }
 
-/** Whether the policy in the store lets the user do it. */
-export function isAllowed(store: Store, user: User, access: Access): boolean {
-  if (user.groups.includes('system:masters')) return true
-  if (everyone.some((rule) => covers(rule, access))) return true
+/** The rules that hold for a user in a namespace (undefined: in the whole cluster). */
+function rulesFor(store: Store, user: User, at: string | undefined): readonly Rule[] {
   const bindings = [
     ...(store.list(`${rbac}/clusterrolebindings`) ?? []),
     ...(store.list(`${rbac}/rolebindings`) ?? []),
   ].map(([, binding]) => binding)
-  return bindings.some((binding) => {
+  return bindings.flatMap((binding) => {
     const { namespace } = binding.metadata
-    if (namespace !== undefined && namespace !== access.namespace) return false
+    if (namespace !== undefined && namespace !== at) return []
     const subjects = (binding['subjects'] ?? []) as Json[]
-    if (!subjects.some((subject) => isSubject(subject, user, namespace))) return false
-    return rulesOf(store, binding).some((rule) => covers(rule, access))
+    const isBound = subjects.some((subject) => isSubject(subject, user, namespace))
+    return isBound ? rulesOf(store, binding) : []
   })
+}
+
+/** Whether the policy in the store lets the user do it. */
+export function isAllowed(store: Store, user: User, access: Access): boolean {
+  if (user.groups.includes('system:masters')) return true
+  const rules = [...everyone, ...rulesFor(store, user, access.namespace)]
+  return rules.some((rule) => covers(rule, access))
+}
+
+/** The single permissions of a rule. */
+function* atoms(rule: Rule): Generator<Access> {
+  for (const verb of rule.verbs) {
+    for (const path of rule.nonResourceURLs ?? [])
+      yield { verb, group: '', resource: '', path }
+    for (const group of rule.apiGroups ?? [])
+      for (const full of rule.resources ?? []) {
+        const [resource = '', subresource] = full.split('/')
+        for (const name of rule.resourceNames ?? [undefined])
+          yield { verb, group, resource, subresource, name }
+      }
+  }
+}
+
+/**
+ * Refuses a role, or a binding, by which a user would give away what they have not themselves; the verbs `escalate` and
+ * `bind` lift that. https://kubernetes.io/docs/reference/access-authn-authz/rbac/#privilege-escalation-prevention-and-bootstrapping
+ */
+export function checkGrant(store: Store, user: User, object: KubeObject): void {
+  const isRole = Array.isArray(object['rules'])
+  const isBinding = object['roleRef'] !== undefined
+  if ((!isRole && !isBinding) || user.groups.includes('system:masters')) return
+  const { namespace, name } = object.metadata
+  const reference = object['roleRef'] as { kind: string; name: string } | undefined
+  const kind = reference?.kind ?? object.kind
+  const lifted = isAllowed(store, user, {
+    ...{ verb: isRole ? 'escalate' : 'bind', group: rbac, namespace },
+    ...{ resource: `${kind.toLowerCase()}s`, name: reference?.name ?? name },
+  })
+  if (lifted) return
+  const rules = isRole ? (object['rules'] as Rule[]) : rulesOf(store, object)
+  const own = [...everyone, ...rulesFor(store, user, namespace)]
+  for (const rule of rules)
+    for (const atom of atoms(rule))
+      if (!own.some((held) => covers(held, atom)))
+        throw forbidden(
+          `${kind.toLowerCase()}s.${rbac} "${name}" is forbidden: user "${user.username}" is attempting to grant RBAC permissions not currently held: ${JSON.stringify(atom)}`,
+        )
 }
 
 /** The text of a refusal. */

@@ -31,6 +31,8 @@ export interface WriteOptions {
   readonly dryRun: boolean
   /** `fieldValidation=Strict`: unknown fields are refused instead of dropped. */
   readonly strict: boolean
+  /** Looks at what would be stored; throws to refuse it. */
+  readonly check?: (object: KubeObject) => void
 }
 
 /** The writing half of the server. */
@@ -190,6 +192,7 @@ export class Writes {
   }
 
   #put(resource: Resource, object: KubeObject, options: WriteOptions): KubeObject {
+    options.check?.(object)
     if (options.dryRun) return object
     const { namespace, name } = object.metadata
     const stored = this.#store.put(collectionOf(resource), keyOf(namespace, name), object)
