@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // How a node's process reaches the operator: TLS from the operator's CA, and the token of its own pod. Files are read anew
 // for every session, because kubelet rotates projected tokens and the operator its CA.
+import { X509Certificate } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { BlockList, isIP } from 'node:net'
 import { createSecureContext } from 'node:tls'
@@ -111,10 +112,13 @@ export async function secure(options: SecurityOptions): Promise<Security> {
 
 async function readCa(file: string): Promise<ChannelCredentials> {
   const ca = await read(file, "the operator's CA", 'is ConfigMap pillion-ca mounted?')
-  if (!ca.includes('-----BEGIN CERTIFICATE-----')) {
+  const blocks = ca.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g)
+  if (blocks === null) {
     throw new Error(`${file}: no certificate (PEM) in it; it must hold the operator's CA`)
   }
   try {
+    // The context ignores what it cannot parse, and then trusts nobody.
+    for (const block of blocks) new X509Certificate(block)
     const context = createSecureContext({ ca, minVersion: 'TLSv1.3' })
     return credentials.createFromSecureContext(context)
   } catch (error) {

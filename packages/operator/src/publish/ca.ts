@@ -2,6 +2,7 @@
 // The operator's certificate authority: which certificates there have to be at a time. Everything is decided from one value,
 // the bundle, so that any replica can go on where another stopped.
 import { X509Certificate } from 'node:crypto'
+import { isIP } from 'node:net'
 import { issue, type Pair } from './x509.ts'
 
 const hourMs = 3_600_000
@@ -103,10 +104,10 @@ function isServable(
   now: number,
 ): boolean {
   const serving = new X509Certificate(cert)
-  const isNamed = names.every(
-    (name) =>
-      serving.checkHost(name, { subject: 'never' }) !== undefined ||
-      serving.checkIP(name) !== undefined,
+  const isNamed = names.every((name) =>
+    isIP(name) === 0
+      ? serving.checkHost(name, { subject: 'never' }) !== undefined
+      : serving.checkIP(name) !== undefined,
   )
   return (
     key !== '' &&

@@ -2,11 +2,13 @@
 // Certificates: node:crypto makes keys and signs, @peculiar/asn1-x509 writes the structures of RFC 5280. Not the larger
 // @peculiar/x509: it needs a global polyfill of Reflect and twice the packages for what is one function here.
 import {
+  createHash,
   createPrivateKey,
   generateKeyPairSync,
   randomBytes,
   sign,
   X509Certificate,
+  type KeyObject,
 } from 'node:crypto'
 import { isIP } from 'node:net'
 import { AsnConvert, OctetString } from '@peculiar/asn1-schema'
@@ -47,7 +49,10 @@ export function issue(request: CertificateRequest, issuer?: Pair): Pair {
     }),
     subject,
     subjectPublicKeyInfo: AsnConvert.parse(spki, asn1.SubjectPublicKeyInfo),
-    extensions: new asn1.Extensions(extensionsOf(request.names)),
+    extensions: new asn1.Extensions([
+      ...extensionsOf(request.names),
+      ...keyIdentifiers(publicKey, issuer),
+    ]),
   })
   const signer = issuer === undefined ? privateKey : createPrivateKey(issuer.key)
   const signature = sign(
@@ -88,6 +93,29 @@ function extensionsOf(names: readonly string[] | undefined): asn1.Extension[] {
     extension(id_ce_extKeyUsage, new asn1.ExtendedKeyUsage([asn1.id_kp_serverAuth])),
     extension(asn1.id_ce_subjectAltName, new asn1.SubjectAlternativeName(general), false),
   ]
+}
+
+/** Two CAs of one name are told apart by them: an overlap bundle needs that (RFC 5280 4.2.1.1). */
+function keyIdentifiers(own: KeyObject, issuer: Pair | undefined): asn1.Extension[] {
+  const issuerKey =
+    issuer === undefined ? own : new X509Certificate(issuer.cert).publicKey
+  const authority = new asn1.AuthorityKeyIdentifier({
+    keyIdentifier: new asn1.KeyIdentifier(keyId(issuerKey)),
+  })
+  return [
+    extension(
+      asn1.id_ce_subjectKeyIdentifier,
+      new asn1.SubjectKeyIdentifier(keyId(own)),
+      false,
+    ),
+    extension(asn1.id_ce_authorityKeyIdentifier, authority, false),
+  ]
+}
+
+/** RFC 7093 method 4: 160 bits of the SHA-256 of the SubjectPublicKeyInfo. */
+function keyId(key: KeyObject): ArrayBuffer {
+  const spki = key.export({ type: 'spki', format: 'der' })
+  return bytes(createHash('sha256').update(spki).digest().subarray(0, 20))
 }
 
 function extension(extnID: string, value: object, critical = true): asn1.Extension {
