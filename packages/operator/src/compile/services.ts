@@ -340,8 +340,7 @@ function endpointMessage(
     address,
     port,
     weight: 1,
-    // Absent means unknown, which is to be read as ready (discovery/v1).
-    ready: conditions?.ready ?? true,
+    ready: answers(conditions),
     terminating: conditions?.terminating ?? false,
     identity: endpointIdentity(fact, nodeName ?? ''),
     node: fact?.node ?? nodeName ?? '',
@@ -352,6 +351,16 @@ function endpointMessage(
     app: workload?.app ?? 'unknown',
     version: workload?.version ?? 'unknown',
   }
+}
+
+/**
+ * Absent means unknown, which is to be read as ready (discovery/v1). One that terminates is never "ready", but may go on
+ * serving: nodes use it when nobody else is left (KEP-1669).
+ */
+function answers(conditions: Slice['endpoints'][number]['conditions']): boolean {
+  return conditions?.terminating === true
+    ? (conditions.serving ?? false)
+    : (conditions?.ready ?? true)
 }
 
 /** Who answers at the endpoint's address: a pod in the node's network is known to others by the node's address alone. */

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The small parts of compile, and what is promised across compiles: stable numbers, values kept, only what changed.
 import t from 'tap'
-import type { ApiKind } from '../../src/api/object.ts'
 import { compile, emptyPools, type Dirty } from '../../src/compile/compile.ts'
 import { allocate, emptyPool, numberOf } from '../../src/compile/pool.ts'
 import { portBlocks } from '../../src/compile/ports.ts'
@@ -9,7 +8,7 @@ import { same } from '../../src/compile/same.ts'
 import { matches } from '../../src/compile/selector.ts'
 import { ObjectIndex } from '../../src/index/objects.ts'
 import { Files } from '../../src/watch/files.ts'
-import { node, pod, service, slice } from '../support/objects.ts'
+import { compileYaml, node, pod, service, slice } from '../support/objects.ts'
 
 t.test('port blocks cover a range exactly, and there are few', async (t) => {
   const ranges = [
@@ -160,3 +159,19 @@ t.test(
     t.equal(current.policies.subjects.size, 0)
   },
 )
+
+t.test('an endpoint that terminates may go on serving', async (t) => {
+  const conditions = (text: string): string =>
+    slice('shop', 'web', ['10.244.1.2']).replace(']}]', `], conditions: ${text}}]`)
+  const endpoint = (text: string) =>
+    compileYaml(service('shop', 'web', '10.96.0.5') + conditions(text))
+      .services.endpoints.values()
+      .next().value
+  t.match(endpoint('{ready: false, serving: true, terminating: true}'), {
+    ready: true,
+    terminating: true,
+  })
+  t.match(endpoint('{ready: false, serving: false, terminating: true}'), { ready: false })
+  t.match(endpoint('{ready: false, serving: true}'), { ready: false, terminating: false })
+  t.match(endpoint('{}'), { ready: true, terminating: false })
+})
