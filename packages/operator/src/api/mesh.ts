@@ -20,7 +20,59 @@ import {
 const failureMode = z.enum(['Bypass', 'Reject'])
 export const acceleration = z.enum(['Off', 'On', 'Auto'])
 
+const image = z.string().min(1).max(512).regex(/^\S+$/, { error: 'must be an image' })
+
+/** A Quantity of resource/v1, positive. */
+const quantity = z
+  .string()
+  .max(32)
+  .regex(/^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi)?$/, {
+    error: 'must be a quantity, as "250m" or "256Mi"',
+  })
+
+const quantities = (what: string) =>
+  z
+    .strictObject({
+      cpu: quantity.optional().describe('Processor time, as "250m".'),
+      memory: quantity.optional().describe('Memory, as "256Mi".'),
+    })
+    .optional()
+    .describe(what)
+
+const resources = (process: string) =>
+  z
+    .strictObject({
+      requests: quantities('What is reserved on each node.'),
+      limits: quantities(
+        'What is never exceeded. BPF maps count as memory of the agent.',
+      ),
+    })
+    .optional()
+    .describe(`Of the ${process}. Absent: as the operator has it.`)
+
+const labelValue = z
+  .string()
+  .max(63)
+  .regex(/^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$/)
+
 const meshSpec = z.strictObject({
+  images: z
+    .strictObject({
+      agent: image.optional().describe('Image of the agent.'),
+      proxy: image.optional().describe('Image of the L7 proxy.'),
+    })
+    .optional()
+    .describe(
+      'What runs on the nodes. Absent: the images that belong to the operator, so that upgrading it upgrades the nodes.',
+    ),
+  resources: z
+    .strictObject({ agent: resources('agent'), proxy: resources('L7 proxy') })
+    .optional()
+    .describe('What the processes of a node may use.'),
+  nodeSelector: z
+    .record(z.string().min(1).max(317), labelValue)
+    .optional()
+    .describe('Labels of the nodes that take part. Absent or empty: all nodes.'),
   failureMode: failureMode
     .default('Bypass')
     .describe(

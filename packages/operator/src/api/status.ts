@@ -38,3 +38,14 @@ export const status = z.strictObject({
       'Accepted: whether the object is valid and in use. Programmed: on how many nodes it is in force.',
     ),
 })
+
+/** Of the Mesh: the nodes as well. */
+export const meshStatus = status.extend({
+  nodes: z
+    .strictObject({
+      ready: z.int().min(0).describe('Nodes that run what is installed, in good health.'),
+      total: z.int().min(0).describe('Nodes that take part.'),
+    })
+    .optional()
+    .describe('How far the installation is.'),
+})

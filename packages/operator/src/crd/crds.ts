@@ -2,7 +2,7 @@
 // PURE: the CustomResourceDefinitions of our kinds, from the schemas in src/api.
 import type { z } from 'zod'
 import { accessPolicy, l7Service, mesh } from '../api/mesh.ts'
-import { status } from '../api/status.ts'
+import { meshStatus, status } from '../api/status.ts'
 import { structuralSchema, type StructuralSchema } from './structural.ts'
 
 export const group = 'mesh.pillion.dev'
@@ -54,6 +54,8 @@ interface Kind {
   readonly shortNames: readonly string[]
   readonly scope: 'Cluster' | 'Namespaced'
   readonly schema: z.ZodType
+  /** Where it has more than conditions. */
+  readonly status?: z.ZodType
   readonly columns: readonly PrinterColumn[]
 }
 
@@ -96,7 +98,20 @@ const kinds: readonly Kind[] = [
     shortNames: ['pmesh'],
     scope: 'Cluster',
     schema: mesh,
+    status: meshStatus,
     columns: [
+      {
+        name: 'Ready',
+        type: 'integer',
+        jsonPath: '.status.nodes.ready',
+        description: 'Nodes that run what is installed, in good health.',
+      },
+      {
+        name: 'Total',
+        type: 'integer',
+        jsonPath: '.status.nodes.total',
+        description: 'Nodes that take part.',
+      },
       specColumn('Failure Mode', 'failureMode', 'What happens without a proxy.'),
       specColumn('Acceleration', 'acceleration', 'Whether messages on a node skip TCP.'),
     ],
@@ -135,7 +150,7 @@ const commonColumns: readonly PrinterColumn[] = [
 
 /** The CustomResourceDefinitions of Mesh, L7Service and AccessPolicy, by name; the same value each time. */
 export function crds(): CustomResourceDefinition[] {
-  return kinds.map(({ kind, plural, shortNames, scope, schema, columns }) => ({
+  return kinds.map(({ kind, plural, shortNames, scope, schema, columns, ...rest }) => ({
     apiVersion: 'apiextensions.k8s.io/v1',
     kind: 'CustomResourceDefinition',
     metadata: {
@@ -160,7 +175,7 @@ export function crds(): CustomResourceDefinition[] {
           storage: true,
           subresources: { status: {} },
           additionalPrinterColumns: [...columns, ...commonColumns],
-          schema: { openAPIV3Schema: rootSchema(schema) },
+          schema: { openAPIV3Schema: rootSchema(schema, rest.status) },
         },
       ],
     },
@@ -168,7 +183,7 @@ export function crds(): CustomResourceDefinition[] {
 }
 
 /** Schema of the whole object: what of metadata is not ours to describe goes, apiVersion, kind and status come. */
-function rootSchema(schema: z.ZodType): StructuralSchema {
+function rootSchema(schema: z.ZodType, ofStatus: z.ZodType = status): StructuralSchema {
   const root = structuralSchema(schema)
   const { metadata: _metadata, ...fields } = root.properties ?? {}
   // Of metadata, a CRD may restrict the names only; a rule that blames one needs to find it in the schema.
@@ -191,7 +206,7 @@ function rootSchema(schema: z.ZodType): StructuralSchema {
       metadata,
       ...fields,
       status: {
-        ...structuralSchema(status),
+        ...structuralSchema(ofStatus),
         description: 'What became of it. Written by the operator.',
       },
     },
