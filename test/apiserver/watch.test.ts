@@ -104,13 +104,18 @@ async function restart(t: Test, server: ApiServer): Promise<void> {
   const a = object(await client.create(path, configMap('a')))
   const resourceVersion = a.metadata.resourceVersion ?? ''
   const watch = await client.watch(path, { resourceVersion })
+  const b = object(await client.create(path, configMap('b')))
   await server.restart()
   await watch.until(({ ended }) => ended)
   const fresh = server.client()
-  t.same(object(await fresh.get(`${path}/a`)), a, 'the objects are as before')
-  object(await fresh.merge(`${path}/a`, { data: { k: 'v' } }))
-  const next = await fresh.watch(path, { resourceVersion })
+  t.same(object(await fresh.get(`${path}/b`)), b, 'the objects are as before')
+  const late = await fresh.watch(path, { resourceVersion })
+  await late.until(({ ended }) => ended)
+  t.match(late.events, [{ type: 'ERROR', object: { code: 410, reason: 'Expired' } }])
+  const listed = object(await fresh.get(path)).metadata.resourceVersion ?? ''
+  object(await fresh.merge(`${path}/b`, { data: { k: 'v' } }))
+  const next = await fresh.watch(path, { resourceVersion: listed })
   await next.until(({ events }) => events.length === 1)
-  t.same(next.summary(), ['MODIFIED a'])
+  t.same(next.summary(), ['MODIFIED b'])
   next.close()
 }

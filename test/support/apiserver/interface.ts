@@ -30,7 +30,7 @@ export interface ApiServer {
   /** Stops answering: connections hang, as on a frozen machine. */
   pause(): void
   resume(): void
-  /** Goes away, keeping its objects; `start` brings it back on the same port. */
+  /** Goes away, keeping its objects; `start` brings it back on the same port, where revisions of before are too old to watch from. */
   stop(): Promise<void>
   start(): Promise<void>
   restart(): Promise<void>

@@ -104,6 +104,11 @@ export async function startApiServer(options: ApiServerOptions = {}): Promise<St
   const ca = authority?.cert
   const access = accessFor(tokens, { url, ...(ca === undefined ? {} : { ca }) })
   const clients: Client[] = []
+  // The watch cache of a restarted server starts at the newest revision: what was seen before is too old (410).
+  const start = async (): Promise<void> => {
+    store.compact()
+    await front.start()
+  }
   return {
     ...{ name: 'stand-in', url, ca: ca ?? '', calls: front.calls },
     kubeconfig: (user = 'admin', groups) => kubeconfigText(access(user, groups)),
@@ -138,10 +143,10 @@ export async function startApiServer(options: ApiServerOptions = {}): Promise<St
     pause: () => front.pause(),
     resume: () => front.resume(),
     stop: () => front.stop(),
-    start: () => front.start(),
+    start,
     restart: async () => {
       await front.stop()
-      await front.start()
+      await start()
     },
     close: async () => {
       front.resume()
