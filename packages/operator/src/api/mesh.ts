@@ -9,6 +9,7 @@ import {
   dnsName,
   duration,
   items,
+  labelMap,
   list,
   portNumber,
   portOrName,
@@ -50,11 +51,6 @@ const resources = (process: string) =>
     .optional()
     .describe(`Of the ${process}. Absent: as the operator has it.`)
 
-const labelValue = z
-  .string()
-  .max(63)
-  .regex(/^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$/)
-
 const meshSpec = z.strictObject({
   images: z
     .strictObject({
@@ -69,8 +65,7 @@ const meshSpec = z.strictObject({
     .strictObject({ agent: resources('agent'), proxy: resources('L7 proxy') })
     .optional()
     .describe('What the processes of a node may use.'),
-  nodeSelector: z
-    .record(z.string().min(1).max(317), labelValue)
+  nodeSelector: labelMap
     .optional()
     .describe('Labels of the nodes that take part. Absent or empty: all nodes.'),
   failureMode: failureMode

@@ -146,14 +146,17 @@ const labelValue = z
 /** Items that a list of our own selectors may have; the API server prices its rules by it. */
 const maxSelectorItems = 16
 
+/** Labels with their values, a bounded number of them. */
+export const labelMap = z
+  .record(labelKey, labelValue)
+  .refine((labels) => Object.keys(labels).length <= maxSelectorItems, {
+    error: `must have at most ${maxSelectorItems} labels`,
+  })
+  .meta({ maxProperties: maxSelectorItems })
+
 /** A label selector of our own kinds: what can match no label is refused, and everything is bounded. */
 export const strictSelector = z.strictObject({
-  matchLabels: z
-    .record(labelKey, labelValue)
-    .refine((labels) => Object.keys(labels).length <= maxSelectorItems, {
-      error: `must have at most ${maxSelectorItems} labels`,
-    })
-    .meta({ maxProperties: maxSelectorItems })
+  matchLabels: labelMap
     .nullish()
     .transform((labels) => labels ?? {})
     .describe('Labels that all must be there with exactly these values.'),
