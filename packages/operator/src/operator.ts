@@ -11,6 +11,7 @@ import { Metrics } from './metrics.ts'
 import type { Options } from './options.ts'
 import { directoryPlatform, kubernetesPlatform, type Platform } from './platform.ts'
 import { Publisher } from './publish/publisher.ts'
+import { secureServing, type Secured } from './publish/secure.ts'
 import { serve } from './publish/server.ts'
 import { objectStatuses } from './status/conditions.ts'
 import type { Summary } from './status/sink.ts'
@@ -30,7 +31,9 @@ export async function startOperator(options: Options, log: Logger): Promise<Oper
       ? await kubernetesPlatform(options, log)
       : directoryPlatform(options)
   const control = new Control(options, log, platform)
+  let secured: Secured | undefined
   const closeEarly = async (): Promise<void> => {
+    await secured?.close()
     await control.close()
     await platform.close()
   }
@@ -40,7 +43,14 @@ export async function startOperator(options: Options, log: Logger): Promise<Oper
     admin = await serveAdmin(options.adminSocket, control)
     const close = admin.close
     await platform.source.start((change) => control.onChange(change))
-    const server = await serve(options.listen, control.publisher)
+    secured = await secureServing({
+      ...options,
+      client: platform.client,
+      isLeader: () => platform.isLeader(),
+      registry: control.metrics.registry,
+      onError: (error) => log.error({ error }, 'nodes may not be able to connect'),
+    })
+    const server = await serve(options.listen, control.publisher, secured.options)
     control.serve()
     log.info({ listen: options.listen, version: control.publisher.version }, 'serving')
     return {

@@ -110,6 +110,18 @@ export const optionTable = {
     undefined,
     'where agents and proxies subscribe: unix:PATH or host:port',
   ),
+  tlsDir: option(
+    'tls-dir',
+    'text',
+    '',
+    'directory of the CA that the operator makes; empty: Secret pillion-operator-tls, and no TLS on a UNIX socket or loopback',
+  ),
+  tlsNames: option(
+    'tls-names',
+    'text',
+    '',
+    'names and addresses in the certificate beside pillion-operator.NAMESPACE.svc, comma separated',
+  ),
   adminSocket: option(
     'admin-socket',
     'text',

@@ -33,6 +33,10 @@ export interface Served {
 
 export interface Platform {
   readonly source: Source
+  /** undefined: there is no cluster. */
+  readonly client: ApiClient | undefined
+  /** Writes what only one replica may write. */
+  isLeader(): boolean
   readonly status: StatusSink
   readonly numbers: { load(): Pools; save(pools: Pools): void }
   /** False: what is held may be older than what another replica holds; no new streams then. */
@@ -59,6 +63,8 @@ export function directoryPlatform(options: Options): Platform {
   })
   return {
     source,
+    client: undefined,
+    isLeader: () => true,
     status: new StatusWriter(options.statusDir),
     numbers,
     isFresh: () => true,
@@ -125,6 +131,8 @@ export async function kubernetesPlatform(
   })
   return {
     source,
+    client,
+    isLeader: () => elector.isLeader,
     status,
     // Numbers follow from keys: nothing is to be kept.
     numbers: { load: () => pools, save: () => undefined },

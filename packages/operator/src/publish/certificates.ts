@@ -6,8 +6,8 @@ import { endOf, renew, type Bundle } from './ca.ts'
 import type { BundleStore } from './ca-store.ts'
 import type { PublishMetrics } from './metrics.ts'
 
-/** How often the store is looked at. */
-export const certificateLimits = { intervalMs: 60_000 } as const
+/** How often the store is looked at: always, and before there is a certificate. */
+export const certificateLimits = { intervalMs: 60_000, firstMs: 1_000 } as const
 
 export interface CertificatesOptions {
   readonly store: BundleStore
@@ -17,7 +17,7 @@ export interface CertificatesOptions {
   readonly isLeader: () => boolean
   readonly onError: (message: string) => void
   readonly metrics?: PublishMetrics
-  readonly intervalMs?: number
+  readonly limits?: Partial<Record<keyof typeof certificateLimits, number>>
   /** ms since 1970. */
   readonly now?: () => number
 }
@@ -31,6 +31,7 @@ export class Certificates {
   #timer: NodeJS.Timeout | undefined
   #running: Promise<void> | undefined
   #closed = false
+  #told = ''
 
   constructor(options: CertificatesOptions) {
     this.#options = options
@@ -45,26 +46,27 @@ export class Certificates {
   /** Looks at once, then at intervals, until `close`. Trouble is reported and what was served stays. */
   async start(): Promise<void> {
     await this.refresh()
-    const ms = this.#options.intervalMs ?? certificateLimits.intervalMs
     if (this.#closed) return
-    this.#timer = setInterval(() => void this.refresh(), ms)
-    this.#timer.unref()
+    const { intervalMs, firstMs } = { ...certificateLimits, ...this.#options.limits }
+    // A new cluster has no certificate until a leader is elected.
+    const ms = this.#bundle === undefined ? firstMs : intervalMs
+    this.#timer = setTimeout(() => void this.start(), ms).unref()
   }
 
   async close(): Promise<void> {
     this.#closed = true
-    clearInterval(this.#timer)
+    clearTimeout(this.#timer)
     await this.#running
   }
 
-  /** Looks now; to be called also when this replica becomes the leader. */
+  /** Looks now. Never throws. */
   async refresh(): Promise<void> {
     this.#running ??= this.#refresh().finally(() => (this.#running = undefined))
     await this.#running
   }
 
   async #refresh(): Promise<void> {
-    const { store, metrics, onError } = this.#options
+    const { store, metrics } = this.#options
     try {
       const stored = await store.read()
       let bundle = stored?.bundle
@@ -76,10 +78,17 @@ export class Certificates {
         await store.publish(bundle)
       }
       if (bundle !== undefined) this.#serve(bundle)
+      this.#told = ''
     } catch (error) {
       metrics?.renewal('failed')
-      onError(`certificates: ${messageOf(error)}`)
+      this.#tell(`certificates: ${messageOf(error)}`)
     }
+  }
+
+  /** The same trouble once, not at every look. */
+  #tell(error: string): void {
+    if (error !== this.#told) this.#options.onError(error)
+    this.#told = error
   }
 
   #serve(bundle: Bundle): void {

@@ -168,9 +168,9 @@ function nodesReady({ nodes, subscribers }: StatusInput): Condition {
     ready.has(`agent ${node}`) && ready.has(`proxy ${node}`)
   const missing = nodes.filter((node) => !isReady(node))
   const versions = new Map<string, number>()
-  for (const { role, softwareVersion, connected, node } of subscribers) {
+  for (const { role, softwareVersion, mapLayout, connected, node } of subscribers) {
     if (!connected || !known.has(node)) continue
-    const name = `${role} ${softwareVersion}`
+    const name = `${role} ${softwareVersion}${mapLayout && ` (maps ${mapLayout})`}`
     versions.set(name, (versions.get(name) ?? 0) + 1)
   }
   const named = missing.slice(0, maxNamedNodes).join(', ')

@@ -24,14 +24,14 @@ import {
 import { Registry } from 'prom-client'
 import t, { type Test } from 'tap'
 import { AuthError, type Authenticate } from '../../src/publish/authenticate.ts'
-import { caLimits, renew, trustOf, type Bundle } from '../../src/publish/ca.ts'
-import type { BundleStore, Stored } from '../../src/publish/ca-store.ts'
+import { caLimits, renew, type Bundle } from '../../src/publish/ca.ts'
 import { Certificates } from '../../src/publish/certificates.ts'
 import { PublishMetrics } from '../../src/publish/metrics.ts'
 import { Publisher } from '../../src/publish/publisher.ts'
 import { serve } from '../../src/publish/server.ts'
 import type { StreamLimits } from '../../src/publish/stream.ts'
 import { compileYaml, node, pod, service, slice } from '../support/objects.ts'
+import { MemoryStore } from '../support/memory-store.ts'
 import { until } from '../support/running.ts'
 
 const serverName = 'pillion-operator.pillion.svc'
@@ -52,23 +52,6 @@ const authenticate: Authenticate = async (token) => {
   if (name === undefined)
     throw new AuthError(status.UNAUTHENTICATED, 'not a token of ours')
   return { node: name, podName: `pillion-node-${name}`, serviceAccount: 'pillion/n' }
-}
-
-class MemoryStore implements BundleStore {
-  stored: Stored | undefined
-  trust = ''
-
-  async read(): Promise<Stored | undefined> {
-    return this.stored
-  }
-
-  async write(bundle: Bundle): Promise<void> {
-    this.stored = { bundle, version: '' }
-  }
-
-  async publish(bundle: Bundle): Promise<void> {
-    this.trust = trustOf(bundle)
-  }
 }
 
 interface Setup {
@@ -134,8 +117,12 @@ async function start(
     }
     return { subscription, states, updates, error }
   }
-  const metric = async (line: string): Promise<boolean> =>
-    (await registry.metrics()).split('\n').includes(line)
+  /** Value of a metric with its labels; undefined: never counted. */
+  const metric = async (name: string): Promise<number | undefined> => {
+    const lines = (await registry.metrics()).split('\n')
+    const line = lines.find((each) => each.startsWith(`${name} `))
+    return line === undefined ? undefined : Number(line.slice(name.length))
+  }
   return {
     ...{ address, port: server.port, caFile, publisher, certificates, store, clock },
     ...{ join: subscribeTo, metric },
@@ -153,7 +140,7 @@ t.test('a token of its node opens a stream; status knows what it runs', async (t
     { node: 'node-1', role: 'agent', connected: true, mapLayout: 'layout-1' },
     { node: 'node-1', role: 'proxy', connected: true },
   ])
-  t.ok(await metric('pillion_operator_streams 2'))
+  t.equal(await metric('pillion_operator_streams'), 2)
 })
 
 t.test('a token of another node is refused, and nothing is sent', async (t) => {
@@ -165,9 +152,8 @@ t.test('a token of another node is refused, and nothing is sent', async (t) => {
   )
   t.same(updates, [])
   t.same(publisher.status(), [])
-  t.notOk(
-    await metric('pillion_operator_streams_refused_total{code="PERMISSION_DENIED"} 0'),
-  )
+  const refusals = 'pillion_operator_streams_refused_total{code="PERMISSION_DENIED"}'
+  t.ok(((await metric(refusals)) ?? 0) > 0)
 })
 
 t.test('a bad token is refused; the text names the file, not the token', async (t) => {
@@ -220,7 +206,8 @@ t.test('a certificate is renewed while streams go on', async (t) => {
     states.some(({ kind }) => kind === 'waiting'),
     'the same stream',
   )
-  t.ok(await metric('pillion_operator_certificate_renewals_total{result="renewed"} 2'))
+  const renewals = 'pillion_operator_certificate_renewals_total{result="renewed"}'
+  t.equal(await metric(renewals), 2)
 })
 
 t.test('a CA is replaced while streams go on', async (t) => {
@@ -279,7 +266,7 @@ t.test('a stream ends at its age, and the next one goes on with a delta', async 
   await until('the change', () => updates.length > 1)
   const changed = [...(updates[1] ?? [])].map(([kind, names]) => [kind, [...names]])
   t.same(changed, [['endpoint', ['shop/web:80/TCP|10.244.1.3:8080']]])
-  t.notOk(await metric('pillion_operator_streams_aged_total 0'))
+  t.ok(((await metric('pillion_operator_streams_aged_total')) ?? 0) >= 2)
 })
 
 t.test('a token that is revoked loses its stream at the age', async (t) => {
@@ -317,7 +304,8 @@ t.test(
         stream.on('error', resolve),
       )
       t.equal(error.code, status.DEADLINE_EXCEEDED)
-      await until('its place is free', () => metric('pillion_operator_streams 0'))
+      const isFree = async () => (await metric('pillion_operator_streams')) === 0
+      await until('its place is free', isFree)
     }
   },
 )
@@ -365,44 +353,5 @@ t.test(
       message: /needs TLS and tokens/,
     })
     await t.rejects(serve('0.0.0.0:0', publisher, { authenticate }), { code: 'LISTEN' })
-  },
-)
-
-t.test(
-  'no more than one value makes a bundle: a replica that does not lead only reads',
-  async (t) => {
-    const store = new MemoryStore()
-    const errors: string[] = []
-    const follower = new Certificates({
-      ...{ store, names, isLeader: () => false },
-      onError: (error) => errors.push(error),
-    })
-    t.teardown(() => follower.close())
-    await follower.start()
-    t.equal(follower.bundle, undefined)
-    t.equal(store.stored, undefined)
-    const publisher = new Publisher({ nackRetryMs: 1, onChange: () => undefined })
-    publisher.publish(objects('10.244.1.2'), nodes)
-    const tls = follower.credentials
-    const server = await serve('127.0.0.1:0', publisher, { tls, authenticate })
-    t.teardown(() => server.close())
-    await new Promise<void>((resolve) =>
-      tcpConnect(server.port, '127.0.0.1')
-        .on('error', () => undefined)
-        .on('close', () => resolve()),
-    )
-    const bundle = renew(undefined, names, Date.now())
-    store.stored = { bundle, version: '1' }
-    await follower.refresh()
-    t.equal(follower.bundle, bundle)
-    t.equal(store.trust, '', 'it wrote nothing')
-    await new Promise<void>((resolve, reject) => {
-      const target = { port: server.port, servername: serverName, ca: bundle.ca.cert }
-      const socket = tlsConnect({ ...target, host: '127.0.0.1' }, () => {
-        socket.destroy()
-        resolve()
-      }).on('error', reject)
-    })
-    t.same(errors, [])
   },
 )

@@ -97,3 +97,22 @@ t.test(
     })
   },
 )
+
+t.test('the Mesh says which software runs, and with which layout of maps', async (t) => {
+  const agents = [
+    { ...holder('n1', 'agent', 5), softwareVersion: '0.1.0', mapLayout: 'a40f' },
+    { ...holder('n2', 'agent', 5), softwareVersion: '0.1.0', mapLayout: 'b51c' },
+  ]
+  const proxies = ['n1', 'n2'].map((node) => ({
+    ...holder(node, 'proxy', 5),
+    softwareVersion: '0.2.0',
+  }))
+  const subscribers = [...agents, ...proxies]
+  const [status] = objectStatuses(input('Mesh//mesh', { subscribers }))
+  const ready = status?.conditions.find(({ type }) => type === 'NodesReady')
+  t.match(ready, {
+    status: 'True',
+    message:
+      '2 of 2 nodes ready; agent 0.1.0 (maps a40f) on 1; agent 0.1.0 (maps b51c) on 1; proxy 0.2.0 on 2',
+  })
+})
