@@ -52,6 +52,7 @@ export class PeerBoard {
   #written = ''
   #hasReport = false
   #isLeader: boolean | undefined
+  #closed = false
 
   constructor(options: BoardOptions) {
     this.#options = options
@@ -68,7 +69,7 @@ export class PeerBoard {
 
   /** The leader reads the others' reports; everybody else leaves one. */
   lead(isLeader: boolean): void {
-    if (this.#isLeader === isLeader) return
+    if (this.#closed || this.#isLeader === isLeader) return
     this.#isLeader = isLeader
     clearTimeout(this.#timer)
     this.#timer = undefined
@@ -101,6 +102,8 @@ export class PeerBoard {
   }
 
   async close(): Promise<void> {
+    // The lease is given up after this, and that says "no leader" once more.
+    this.#closed = true
     this.#isLeader = undefined
     clearTimeout(this.#timer)
     clearInterval(this.#sweep)

@@ -149,6 +149,8 @@ export class Reflector {
     const { backoffMinMs, backoffMaxMs } = this.#limits
     // 2^20 is beyond every bound; more would be infinite some day.
     const bound = Math.min(backoffMaxMs, backoffMinMs * 2 ** Math.min(this.#failures, 20))
+    // A watch that was closed may look like one that the server ended.
+    if (this.#closing.signal.aborted) return
     this.#wake = new AbortController()
     const ms = Math.min(atLeastMs, backoffMaxMs) + Math.random() * bound
     // Rejects when it is cut short, which is all the same here.
