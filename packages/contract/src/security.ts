@@ -153,10 +153,10 @@ async function read(file: string, what: string, advice: string): Promise<string>
 
 /** The text of a lost session, with what to do where TLS or the token was the cause. */
 export function explain(error: string, { tls, tokenFile }: SecurityOptions): string {
-  if (/\bUNAUTHENTICATED\b/.test(error))
+  if (error.startsWith('16 UNAUTHENTICATED'))
     return `${error} (token of ${tokenFile ?? 'no file: name one with --operator-token'})`
-  if (tls === undefined || !/certificate|altnames|\bCA\b|SSL|TLS/i.test(error))
-    return error
+  const isTls = /^14 UNAVAILABLE.*(certificate|altnames|SSL|TLS)/is.test(error)
+  if (tls === undefined || !isTls) return error
   const name =
     tls.serverName === undefined ? '' : `, and it must be for ${tls.serverName}`
   return `${error} (the operator's certificate must be signed by a CA of ${tls.caFile}${name})`

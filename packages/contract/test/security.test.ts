@@ -145,7 +145,10 @@ t.test('files that cannot be used are named, with what to do', async (t) => {
   const address = `localhost:${port}`
   const errorOf = (security: Omit<SecurityOptions, 'address'>): Promise<string> =>
     watch(t, { address, ...security }).error()
-  t.match(await errorOf({ tls: { caFile: `${dir}/no` } }), /no: .*ENOENT.*pillion-ca/)
+  t.match(
+    await errorOf({ tls: { caFile: `${dir}/no` } }),
+    /no: .*ENOENT.*pillion-ca mounted\?$/,
+  )
   t.match(await errorOf({ tls: { caFile: file('x', 'x') } }), /x: no certificate/)
   const broken = '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n'
   t.match(await errorOf({ tls: { caFile: file('y', broken) } }), /y: not usable as a CA/)
