@@ -123,6 +123,7 @@ export class Agent {
       flows: this.#flows,
       adminSocket: options.adminSocket,
       debugPort: options.debugPort,
+      metricsPort: options.metricsPort,
       onError: (message) => {
         log.error(message)
       },

@@ -23,6 +23,8 @@ export interface DebugOptions {
   readonly adminSocket: string
   /** 0: not served. */
   readonly debugPort: number
+  /** /metrics alone, on all addresses: the rest is not for the network. 0: not served. */
+  readonly metricsPort: number
   readonly onError: (message: string) => void
 }
 
@@ -40,16 +42,20 @@ export class DebugServer {
 
   /** Throws when the UNIX socket cannot be made. A taken port is only reported: the node must not go without an agent. */
   async listen(): Promise<void> {
-    const { adminSocket, debugPort, onError } = this.#options
+    const { adminSocket, debugPort, metricsPort } = this.#options
     // A socket of an agent that died; one that lives was refused by the datapath's owner record.
     rmSync(adminSocket, { force: true })
     await this.#start((server) => server.listen(adminSocket))
     chmodSync(adminSocket, 0o600)
-    if (debugPort === 0) return
+    if (debugPort !== 0) await this.#tryPort(debugPort, '127.0.0.1')
+    if (metricsPort !== 0) await this.#tryPort(metricsPort, '::', ['/metrics'])
+  }
+
+  async #tryPort(port: number, host: string, only?: readonly string[]): Promise<void> {
     try {
-      await this.#start((server) => server.listen(debugPort, '127.0.0.1'))
+      await this.#start((server) => server.listen(port, host), only)
     } catch (error) {
-      onError(`127.0.0.1:${debugPort} is not served: ${messageOf(error)}`)
+      this.#options.onError(`${host}:${port} is not served: ${messageOf(error)}`)
     }
   }
 
@@ -67,9 +73,10 @@ export class DebugServer {
     )
   }
 
-  #start(listen: (server: Server) => void): Promise<void> {
+  /** `only`: paths that exist; absent: all. */
+  #start(listen: (server: Server) => void, only?: readonly string[]): Promise<void> {
     const server = createServer({ requestTimeout: requestTimeoutMs }, (req, res) => {
-      this.#handle(req, res).catch((error: unknown) => {
+      this.#handle(req, res, only).catch((error: unknown) => {
         answerError(res, error)
       })
     })
@@ -87,10 +94,18 @@ export class DebugServer {
     })
   }
 
-  async #handle(req: IncomingMessage, res: ServerResponse): Promise<void> {
+  async #handle(
+    req: IncomingMessage,
+    res: ServerResponse,
+    only?: readonly string[],
+  ): Promise<void> {
     const url = new URL(req.url ?? '/', 'http://agent')
     if (req.method !== 'GET' && req.method !== 'HEAD') {
       answer(res, 405, 'only GET\n')
+      return
+    }
+    if (only?.includes(url.pathname) === false) {
+      answer(res, 404, `${only.join('\n')}\n`)
       return
     }
     if (url.pathname === '/debug/flows') {

@@ -46,8 +46,13 @@ const table = {
   ),
   proxyCgroup: text(
     'proxy-cgroup',
-    undefined,
+    '',
     'cgroup v2 directory of the L7 proxy; made when missing',
+  ),
+  proxyPodUid: text(
+    'proxy-pod-uid',
+    '',
+    "uid of the proxy's pod, whose cgroup is then looked up; instead of --proxy-cgroup",
   ),
   pinDir: text('pin-dir', undefined, "this node's directory on a bpf file system"),
   stateDir: text('state-dir', undefined, 'where the last good configuration is kept'),
@@ -61,6 +66,12 @@ const table = {
     'port',
     15_099,
     'the same endpoint on 127.0.0.1; 0: not served',
+  ),
+  metricsPort: number(
+    'metrics-port',
+    'port',
+    0,
+    '/metrics alone, on all addresses of the node; 0: not served',
   ),
   proxyAddress: text(
     'proxy-address',
@@ -115,6 +126,40 @@ export function parseOptions(
   argv: readonly string[],
   env: Readonly<Record<string, string | undefined>>,
 ): Options {
+  const values = readValues(argv, env, () => true)
+  const { proxyAddress, objectDir, ...raw } = values
+  if ((raw.proxyCgroup === '') === (raw.proxyPodUid === '')) {
+    const message = 'one of --proxy-cgroup and --proxy-pod-uid is needed, not both'
+    throw new AgentError('OPTION', message)
+  }
+  return {
+    ...raw,
+    objectDir: objectDir === '' ? defaultObjectDir : objectDir,
+    ...proxyAddresses(proxyAddress),
+  }
+}
+
+const uninstallKeys = ['pinDir', 'cgroupRoot', 'stateDir'] as const
+
+/**
+ * The same of `--uninstall`, which takes the agent's own command line and needs only where things are. Undefined: it is not
+ * that mode.
+ */
+export function parseUninstall(
+  argv: readonly string[],
+  env: Readonly<Record<string, string | undefined>>,
+): Pick<Options, (typeof uninstallKeys)[number]> | undefined {
+  if (!argv.includes('--uninstall')) return undefined
+  const rest = argv.filter((argument) => argument !== '--uninstall')
+  return readValues(rest, env, (key) => uninstallKeys.some((each) => each === key))
+}
+
+/** Of options that are not needed, the missing ones are empty. */
+function readValues(
+  argv: readonly string[],
+  env: Readonly<Record<string, string | undefined>>,
+  isNeeded: (key: string) => boolean,
+): Raw {
   const given = readArguments(argv)
   const values: Record<string, string | number> = {}
   for (const [key, option] of Object.entries(table) as [
@@ -122,17 +167,12 @@ export function parseOptions(
     Option<string | number>,
   ][]) {
     const raw = given.get(option.flag) ?? env[option.env]
-    if (raw === undefined && option.default === undefined) {
+    if (raw === undefined && option.default === undefined && isNeeded(key)) {
       throw new AgentError('OPTION', `--${option.flag} is missing: ${option.doc}`)
     }
     values[key] = raw === undefined ? (option.default ?? '') : convert(option, raw)
   }
-  const { proxyAddress, objectDir, ...raw } = values as unknown as Raw
-  return {
-    ...raw,
-    objectDir: objectDir === '' ? defaultObjectDir : objectDir,
-    ...proxyAddresses(proxyAddress),
-  }
+  return values as unknown as Raw
 }
 
 function readArguments(argv: readonly string[]): Map<string, string> {

@@ -3,6 +3,7 @@
 // changed, a scan says what; a slow rescan makes up for lost notifications.
 import { readdirSync, statSync, watch, type FSWatcher } from 'node:fs'
 import { basename, join } from 'node:path'
+import { AgentError } from './errors.ts'
 
 export interface PodCgroup {
   /** Inode number of the directory: what the kernel calls the cgroup's id. */
@@ -18,6 +19,19 @@ const podName = /^(?:kubepods(?:-[a-z]+)?-)?pod([0-9a-zA-Z_-]+?)(?:\.slice)?$/
 export function podUidOf(name: string): string | undefined {
   const uid = podName.exec(name)?.[1]
   return name.endsWith('.slice') ? uid?.replaceAll('_', '-') : uid
+}
+
+/** Directory of a pod's cgroup. Throws AgentError OPTION when there is none, as with a wrong --cgroup-root. */
+export function podCgroup(root: string, uid: string): string {
+  const cgroups = new PodCgroups(root, 3_600_000, () => undefined)
+  try {
+    const found = cgroups.pods.get(uid)?.path
+    if (found !== undefined) return found
+  } finally {
+    cgroups.close()
+  }
+  const message = `--proxy-pod-uid: no cgroup of pod ${uid} below ${root}/kubepods or ${root}/kubepods.slice`
+  throw new AgentError('OPTION', message)
 }
 
 export class PodCgroups {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { mkdtempSync, rmSync, statSync } from 'node:fs'
 import { request } from 'node:http'
+import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseAddress } from '@pillion/contract'
@@ -29,6 +30,7 @@ const server = new DebugServer({
   flows,
   adminSocket,
   debugPort: 0,
+  metricsPort: 0,
   onError: () => undefined,
 })
 t.before(async () => server.listen())
@@ -91,3 +93,41 @@ t.test('a reader that does not read costs a bounded amount of memory', async (t)
   t.ok(flows.lost > 1000, `${flows.lost} lines lost, and counted`)
   req.destroy()
 })
+
+t.test('the network sees metrics and nothing else', async (t) => {
+  const port = await freePort()
+  const open = new DebugServer({
+    handlers: {
+      '/metrics': () => ({ text: 'pillion_x 1\n' }),
+      '/debug/value': () => ({ text: 'secret' }),
+    },
+    flows,
+    adminSocket: join(dir, 'b.sock'),
+    debugPort: 0,
+    metricsPort: port,
+    onError: (message) => t.fail(message),
+  })
+  await open.listen()
+  t.teardown(async () => open.close())
+  const read = (path: string): Promise<string> =>
+    new Promise((resolve, reject) => {
+      request({ port, path }, (response) => {
+        let text = `${response.statusCode} `
+        response.on('data', (part) => (text += String(part)))
+        response.on('end', () => resolve(text))
+      })
+        .on('error', reject)
+        .end()
+    })
+  t.equal(await read('/metrics'), '200 pillion_x 1\n')
+  for (const path of ['/debug/value', '/debug/flows', '/'])
+    t.equal(await read(path), '404 /metrics\n', path)
+})
+
+async function freePort(): Promise<number> {
+  const probe = createServer()
+  await new Promise<void>((resolve) => probe.listen(0, '::', resolve))
+  const { port } = probe.address() as AddressInfo
+  await new Promise((resolve) => probe.close(resolve))
+  return port
+}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { formatAddress } from '@pillion/contract'
 import t from 'tap'
-import { optionTable, parseOptions } from '../src/options.ts'
+import { optionTable, parseOptions, parseUninstall } from '../src/options.ts'
 
 const required = [
   ...['--node', 'node-1', '--operator', 'unix:/o.sock', '--cgroup-root', '/cg'],
@@ -38,6 +38,26 @@ t.test('errors name the flag', async (t) => {
   t.throws(() => parse('--flows', 'x'), { code: 'OPTION', message: /--flows/ })
   t.throws(() => parse('--debug-port', '70000'), { code: 'OPTION', message: /port/ })
   t.throws(() => parse('--proxy-address', 'me'), { code: 'OPTION', message: /"me"/ })
+})
+
+t.test('the proxy is found by its cgroup or by its pod', async (t) => {
+  const without = required.filter(
+    (_, i, all) => !/proxy-cgroup/.test((all[i] ?? '') + (all[i - 1] ?? '')),
+  )
+  const error = { code: 'OPTION', message: /one of --proxy-cgroup/ }
+  t.throws(() => parseOptions(without, {}), error)
+  t.throws(() => parseOptions([...required, '--proxy-pod-uid', 'u'], {}), error)
+  t.match(parseOptions([...without, '--proxy-pod-uid', 'u'], {}), { proxyPodUid: 'u' })
+})
+
+t.test('uninstall takes the same command line, and needs less', async (t) => {
+  t.equal(parseUninstall(required, {}), undefined)
+  const where = { pinDir: '/bpf/x', cgroupRoot: '/cg', stateDir: '/s' }
+  t.match(parseUninstall([...required, '--uninstall'], {}), where)
+  const least = ['--uninstall', '--pin-dir', '/bpf/x', '--cgroup-root', '/cg']
+  t.match(parseUninstall([...least, '--state-dir', '/s'], {}), where)
+  t.throws(() => parseUninstall(least, {}), { message: /--state-dir is missing/ })
+  t.throws(() => parseUninstall([...least, '--nonsense', '1'], {}), { code: 'OPTION' })
 })
 
 t.test('every option is documented', async (t) => {

@@ -65,11 +65,12 @@ export class AgentProcess {
   readonly #exit: Promise<number | null>
   output = ''
 
-  /** `wrapper`: a command that runs the agent, setpriv for example. */
+  /** `wrapper`: a command that runs the agent, setpriv for example. `ownProxy`: `extra` says where the proxy is. */
   constructor(
     place: Place,
     extra: readonly string[] = [],
     wrapper: readonly string[] = [],
+    ownProxy = false,
   ) {
     this.#place = place
     const [command = process.execPath, ...args] = [...wrapper, process.execPath]
@@ -78,7 +79,7 @@ export class AgentProcess {
       main,
       ...['--node', 'node-1', '--operator', `unix:${join(place.dir, 'operator.sock')}`],
       ...['--cgroup-root', place.cgroupRoot],
-      ...['--proxy-cgroup', join(place.cgroupRoot, 'system/proxy')],
+      ...(ownProxy ? [] : ['--proxy-cgroup', join(place.cgroupRoot, 'system/proxy')]),
       ...['--pin-dir', place.pinDir, '--state-dir', join(place.dir, 'state')],
       ...['--admin-socket', place.adminSocket, '--debug-port', '0'],
       ...['--proxy-address', '10.245.0.1,fd00::1', '--proxy-port', '15001'],
