@@ -74,3 +74,18 @@ t.test(
     t.match(long.stderr, /Linux allows 107 bytes/)
   },
 )
+
+t.test('each source asks only for what it needs', async (t) => {
+  const rest = ['--listen', 'unix:/l', '--admin-socket', '/a']
+  const options = parseOptions(['--source', 'kubernetes', ...rest], {})
+  t.match(options, { source: 'kubernetes', dir: '', namespace: 'pillion-system' })
+  t.throws(() => parseOptions(rest, {}), { code: 'USAGE', message: /--dir is missing/ })
+  t.throws(() => parseOptions(['--source', 'etcd', ...rest], {}), {
+    code: 'USAGE',
+    message: /use directory or kubernetes/,
+  })
+  t.throws(
+    () => parseOptions([...needed, '--lease-renew-deadline', '15000'], {}),
+    /must be less than --lease-duration: two replicas would lead/,
+  )
+})

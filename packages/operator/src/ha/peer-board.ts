@@ -152,6 +152,8 @@ export class PeerBoard {
       this.#written = text
     } catch (error) {
       log.warn({ error: messageOf(error) }, 'report to the leader could not be written')
+      if (this.#isLeader === false) this.#schedule(2 * boardLimits.writeMs)
+      return
     }
     // Something may have changed meanwhile and scheduled it sooner.
     if (this.#isLeader === false) this.#schedule(boardLimits.heartbeatMs)
