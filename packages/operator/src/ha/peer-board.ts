@@ -48,6 +48,7 @@ export class PeerBoard {
   #sweep: NodeJS.Timeout | undefined
   #writing: Promise<void> = Promise.resolve()
   #wroteAt = 0
+  #dueAt = 0
   #beats = 0
   #written = ''
   #hasReport = false
@@ -111,9 +112,14 @@ export class PeerBoard {
     await this.#withdraw()
   }
 
+  /** In `ms`, unless it is to be sooner already. */
   #schedule(ms: number): void {
+    const at = performance.now() + ms
+    if (this.#timer !== undefined && this.#dueAt <= at) return
     clearTimeout(this.#timer)
+    this.#dueAt = at
     this.#timer = setTimeout(() => {
+      this.#timer = undefined
       this.#writing = this.#writing.then(() => this.#write())
     }, ms)
   }
@@ -155,7 +161,7 @@ export class PeerBoard {
       if (this.#isLeader === false) this.#schedule(2 * boardLimits.writeMs)
       return
     }
-    // Something may have changed meanwhile and scheduled it sooner.
+    // What changed meanwhile has scheduled it sooner.
     if (this.#isLeader === false) this.#schedule(boardLimits.heartbeatMs)
   }
 

@@ -2,6 +2,7 @@
 // timeout: 120
 // Two whole operators on one API server: both serve, one writes, and a fail-over under load loses nothing.
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { get } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { emptyResources, Role, subscribe, type Resources } from '@pillion/contract'
@@ -24,6 +25,7 @@ interface Replica {
   readonly operator: Operator
   readonly address: string
   readonly line: Line
+  metrics(): Promise<string>
 }
 
 async function replica(t: Test, cluster: Cluster, name: string): Promise<Replica> {
@@ -43,7 +45,16 @@ async function replica(t: Test, cluster: Cluster, name: string): Promise<Replica
     await operator.close()
     rmSync(dir, { recursive: true })
   })
-  return { operator, address, line }
+  const metrics = (): Promise<string> =>
+    new Promise((resolve, reject) => {
+      const path = { socketPath: `${dir}/admin.sock`, path: '/metrics' }
+      get(path, (response) => {
+        let body = ''
+        response.setEncoding('utf8').on('data', (part: string) => (body += part))
+        response.on('end', () => resolve(body))
+      }).on('error', reject)
+    })
+  return { operator, address, line, metrics }
 }
 
 function node(t: Test, address: string, name: string): Record<Role, Resources> {
@@ -110,6 +121,17 @@ for (const { name, start } of apiServers()) {
     })
     t.same(numbers(first), numbers(second), 'both replicas number alike')
     t.equal(first[Role.AGENT].identity.size, 1)
+
+    const [metricsOfA, metricsOfB] = await Promise.all([a.metrics(), b.metrics()])
+    t.match(metricsOfA, /^pillion_operator_leader 1$/m)
+    t.match(metricsOfB, /^pillion_operator_leader 0$/m)
+    t.match(metricsOfB, /^pillion_operator_watch_objects\{kind="HTTPRoute"\} 1$/m)
+    t.match(metricsOfB, /^pillion_operator_watch_lists_total\{kind="Pod"\} 1$/m)
+    t.match(
+      metricsOfA,
+      /^pillion_operator_status_writes_total\{what="HTTPRoute"\} [1-9]/m,
+    )
+    t.match(metricsOfB, /^pillion_operator_status_writes_total\{what="failed"\} 0$/m)
 
     // The leader goes while routes arrive: nobody tells the next one what it has missed.
     const names = Array.from({ length: 20 }, (_, i) => `r${i}`)
