@@ -12,7 +12,16 @@ interface Option {
 }
 
 export const optionTable = {
-  dir: { flag: '--dir', default: undefined, doc: 'directory of manifests' },
+  dir: {
+    flag: '--dir',
+    default: undefined,
+    doc: 'directory of manifests; with --kubeconfig only what LAB_DIR says to pods (the working directory)',
+  },
+  kubeconfig: {
+    flag: '--kubeconfig',
+    default: '',
+    doc: 'take objects from this API server instead, and be its kubelet and EndpointSlice controller',
+  },
   nodes: {
     flag: '--nodes',
     default: '2',
@@ -34,6 +43,8 @@ export const optionTable = {
 
 export interface SupervisorOptions {
   readonly dir: string
+  /** File of the API server that has the objects; undefined: the directory has them. */
+  readonly kubeconfig?: string
   readonly nodes: number
   readonly mesh: boolean
   readonly timeoutMs: number
@@ -53,12 +64,14 @@ export function parseOptions(argv: readonly string[]): SupervisorOptions {
     if (value === undefined) throw new LabError('usage', `${flag} needs a value`)
     values.set(found[0], value)
   }
-  const dir = values.get('dir')
+  const kubeconfig = values.get('kubeconfig') ?? ''
+  const dir = values.get('dir') ?? (kubeconfig === '' ? undefined : '.')
   if (dir === undefined) throw new LabError('usage', '--dir is missing')
   const mesh = values.get('mesh') ?? ''
   if (mesh !== 'on' && mesh !== 'off') throw new LabError('usage', '--mesh is on or off')
   return {
     dir: resolve(dir),
+    ...(kubeconfig !== '' && { kubeconfig: resolve(kubeconfig) }),
     nodes: integer('--nodes', values.get('nodes') ?? '', maxNodes),
     mesh: mesh === 'on',
     timeoutMs: integer('--timeout', values.get('timeoutSeconds') ?? '', 3600) * 1000,

@@ -9,6 +9,9 @@ export interface ObjectMeta {
   annotations?: Record<string, string>
   creationTimestamp?: string
   deletionTimestamp?: string
+  /** Seconds; what the deletion asked for. */
+  deletionGracePeriodSeconds?: number
+  generation?: number
   ownerReferences?: OwnerReference[]
 }
 
@@ -84,6 +87,7 @@ export interface PodSpec {
   terminationGracePeriodSeconds?: number
   restartPolicy?: 'Always' | 'OnFailure' | 'Never'
   hostNetwork?: boolean
+  nodeSelector?: Record<string, string>
   securityContext?: SecurityContext
 }
 

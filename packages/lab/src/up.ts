@@ -46,10 +46,7 @@ export function requireRoot(): void {
 /** Brings a lab up. Throws a LabError with the reasons; nothing is left behind then, unless `keep`. */
 export async function labUp(options: UpOptions): Promise<void> {
   requireRoot()
-  manifestFiles(options.dir) // a wrong directory is told before anything is made
-  if (!statSync(options.dir).isDirectory()) {
-    throw new LabError('usage', `${options.dir} is a file; a lab is made of a directory`)
-  }
+  checkPaths(options) // a wrong directory is told before anything is made
   await claim()
   try {
     startSupervisor(options)
@@ -57,6 +54,15 @@ export async function labUp(options: UpOptions): Promise<void> {
   } catch (error) {
     if (!options.keep || options.signal.aborted) await teardown()
     throw error
+  }
+}
+
+function checkPaths({ dir, kubeconfig }: SupervisorOptions): void {
+  if (kubeconfig === undefined) manifestFiles(dir)
+  else if (!existsSync(kubeconfig))
+    throw new LabError('not-found', `${kubeconfig}: no such file`)
+  if (!statSync(dir, { throwIfNoEntry: false })?.isDirectory()) {
+    throw new LabError('usage', `${dir} is no directory; a lab is made of a directory`)
   }
 }
 
@@ -96,6 +102,7 @@ function startSupervisor(options: SupervisorOptions): void {
   )
   const flags = [
     ...['--dir', resolve(options.dir), '--nodes', String(options.nodes)],
+    ...(options.kubeconfig === undefined ? [] : ['--kubeconfig', options.kubeconfig]),
     ...[
       '--mesh',
       options.mesh ? 'on' : 'off',

@@ -20,6 +20,12 @@ t.test('defaults and values', async (t) => {
   )
 })
 
+t.test('an API server instead of a directory', async (t) => {
+  const options = parseOptions(['--kubeconfig', '/k', '--dir', '/x'])
+  t.match(options, { kubeconfig: '/k', dir: '/x' })
+  t.equal(parseOptions(['--kubeconfig', '/k']).dir, process.cwd())
+})
+
 t.test('refusals are usage errors that name the flag', async (t) => {
   const refused = (argv: string[], message: RegExp) =>
     t.throws(() => parseOptions(argv), { code: 'usage', message })

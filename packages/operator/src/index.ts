@@ -15,3 +15,13 @@ export { optionTable, parseOptions, type Options } from './options.ts'
 export type { Condition } from './compile/condition.ts'
 export type { SubscriberStatus } from './publish/publisher.ts'
 export type { ObjectStatus } from './status/conditions.ts'
+export { ApiError, type ApiClient } from './watch/client.ts'
+export {
+  Cluster,
+  connectCluster,
+  defaultKubeconfigs,
+  type ClusterOptions,
+} from './watch/cluster.ts'
+export { connectApi } from './watch/connect.ts'
+export { Reflector, type ReflectorSink, type ServerObject } from './watch/reflector.ts'
+export { pathOf, type Resource } from './watch/resources.ts'

@@ -5,6 +5,7 @@ import { discover } from './discovery.ts'
 import {
   ApiError,
   badRequest,
+  conflict,
   invalidField,
   unknownPath,
   unsupportedMediaType,
@@ -83,12 +84,36 @@ function answerNamed(
       return ok(gone ? deleted(target, object) : object)
     }
     case 'create':
+      if (info.subresource === 'binding')
+        return { code: 201, body: bind(parts, call, target, options) }
       if (target.resource.plural !== 'serviceaccounts' || info.subresource !== 'token')
         throw notAllowed()
       return { code: 201, body: parts.tokens.request(writes.get(target), jsonIn(call)) }
     default:
       throw notAllowed()
   }
+}
+
+/** Puts a pod on the node that the Binding names. Throws 409 for one that has a node already. */
+function bind(parts: Parts, call: Call, target: Target, options: WriteOptions): Json {
+  const { target: node } = jsonIn(call) as { target?: { name?: string } }
+  if (!node?.name) throw badRequest('target.name is required')
+  const { name } = node
+  parts.writes.update(
+    target,
+    (current) => {
+      const { nodeName } = current.spec ?? {}
+      if (nodeName !== undefined)
+        throw conflict(
+          target.resource,
+          target.name,
+          `pod ${target.name} is already assigned to node "${String(nodeName)}"`,
+        )
+      return { ...current, spec: { ...current.spec, nodeName: name } }
+    },
+    options,
+  )
+  return { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Success', code: 201 }
 }
 
 /** The resource of a request. Throws 404 if it, or the subresource, is not served. */
@@ -100,6 +125,7 @@ export function resourceOf(parts: Pick<Parts, 'resources'>, info: RequestInfo): 
     subresource === undefined ||
     (subresource === 'status' && resource.hasStatus) ||
     (subresource === 'token' && info.plural === 'serviceaccounts') ||
+    (subresource === 'binding' && info.plural === 'pods') ||
     (subresource === 'finalize' && info.plural === 'namespaces')
   if (!isServed) throw unknownPath()
   if (

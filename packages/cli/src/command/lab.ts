@@ -31,7 +31,11 @@ export function labCommand(program: Command): void {
   const command = program.command('lab').description('a small cluster on this machine')
   command
     .command('up')
-    .argument('<dir>', 'directory of manifests')
+    .argument('[dir]', 'directory of manifests')
+    .option(
+      '--kubeconfig <file>',
+      'objects are in this API server: be its kubelet and EndpointSlice controller',
+    )
     .option('--nodes <n>', 'nodes of the lab', '2')
     .option(
       '--mesh <on|off>',
@@ -101,13 +105,16 @@ interface UpFlags {
   nodes: string
   mesh: string
   timeout: string
+  kubeconfig?: string
   keep?: boolean
 }
 
-async function up(dir: string, flags: UpFlags): Promise<void> {
+async function up(dir: string | undefined, flags: UpFlags): Promise<void> {
   requireRoot()
   const options = parseOptions([
-    ...['--dir', dir, '--nodes', flags.nodes],
+    ...(dir === undefined ? [] : ['--dir', dir]),
+    ...(flags.kubeconfig === undefined ? [] : ['--kubeconfig', flags.kubeconfig]),
+    ...['--nodes', flags.nodes],
     ...['--mesh', flags.mesh, '--timeout', flags.timeout],
   ])
   const interrupt = new AbortController()

@@ -67,6 +67,38 @@ export function deploymentOf(pod: PodObject): string | undefined {
   return owner.name.slice(0, -hash.length - 1)
 }
 
+/** What of a deployment's pod decides about a roll-out. */
+export interface Rolled {
+  readonly hash: string
+  readonly ready: boolean
+}
+
+/**
+ * Rolling update: how many pods of the template to make, and which of the living ones to end. All new pods start at once,
+ * old ones end when the new ones are ready.
+ */
+export function rollout<P extends Rolled>(
+  hash: string,
+  replicas: number,
+  mine: readonly P[],
+): { missing: number; surplus: P[] } {
+  const current = mine.filter((pod) => pod.hash === hash)
+  const surplus = current.slice(replicas)
+  if (current.filter(({ ready }) => ready).length >= replicas)
+    surplus.push(...mine.filter((pod) => pod.hash !== hash))
+  return { missing: Math.max(0, replicas - current.length), surplus }
+}
+
+/** A new pod of the template; `random` is five bytes or more. */
+export function podOf(template: PodTemplate, random: Uint8Array): PodObject {
+  const metadata = { ...template.metadata, name: template.prefix + suffix(random, 5) }
+  return { apiVersion: 'v1', kind: 'Pod', metadata, spec: template.spec }
+}
+
+export function replicasOf({ spec }: DeploymentObject): number {
+  return spec.replicas ?? 1
+}
+
 /** Load of a node: pods of the same owner weigh first, then all pods. */
 export interface NodeLoad {
   readonly node: string

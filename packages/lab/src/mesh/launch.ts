@@ -45,7 +45,8 @@ function program(main: string, ...args: string[]): string[] {
 
 const softwareMount: readonly (readonly [string, string])[] = [[checkout, paths.software]]
 
-export function operatorLaunch(): Launch {
+/** `source`: the arguments that say where objects come from. */
+export function operatorLaunch(source: readonly string[]): Launch {
   return {
     cgroup: join(labCgroup(), 'operator'),
     mounts: softwareMount,
@@ -62,7 +63,7 @@ export function operatorLaunch(): Launch {
     env: baseEnv(),
     argv: program(
       'packages/operator/src/main.ts',
-      ...['--source', 'directory', '--dir', paths.objects, '--status-dir', paths.status],
+      ...source,
       ...[
         '--listen',
         `unix:${paths.operatorSocket}`,

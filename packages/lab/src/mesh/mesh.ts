@@ -42,13 +42,19 @@ interface Member {
 
 export class Mesh {
   readonly #nodes: readonly NodeInfo[]
+  readonly #operatorSource: readonly string[]
   readonly #log: (message: string) => void
   readonly #members: Member[] = []
   /** Uids that the agents know, by node, as of the last look. */
   readonly #looks = new Map<string, Promise<ReadonlySet<string>>>()
 
-  constructor(nodes: readonly NodeInfo[], log: (message: string) => void) {
+  constructor(
+    nodes: readonly NodeInfo[],
+    operatorSource: readonly string[],
+    log: (message: string) => void,
+  ) {
     this.#nodes = nodes
+    this.#operatorSource = operatorSource
     this.#log = log
   }
 
@@ -58,7 +64,9 @@ export class Mesh {
     makeDir(paths.software, 0, 0, 0o755)
     makeDir(paths.status, operatorUser, proxyUser, 0o755)
     makeDir(paths.operatorDir, operatorUser, proxyUser, 0o750)
-    this.#add('operator', join(paths.logs, 'operator.log'), operatorLaunch)
+    this.#add('operator', join(paths.logs, 'operator.log'), () =>
+      operatorLaunch(this.#operatorSource),
+    )
     for (const node of this.#nodes) {
       const at = nodePaths(node.name)
       // Agent and proxy make their sockets here; the sticky bit keeps the proxy from the agent's.

@@ -146,9 +146,10 @@ export class PodRunner {
     this.#probing?.abort()
   }
 
-  async stop(): Promise<void> {
-    const seconds =
-      this.place.pod.spec.terminationGracePeriodSeconds ?? defaultGraceSeconds
+  /** Ends the process; `graceSeconds` is what the deletion asked for, if it did. */
+  async stop(graceSeconds?: number): Promise<void> {
+    const { terminationGracePeriodSeconds } = this.place.pod.spec
+    const seconds = graceSeconds ?? terminationGracePeriodSeconds ?? defaultGraceSeconds
     await this.#process.stop(seconds * 1000)
     rmSync(podFiles(this.place.pod.metadata.uid ?? '').dir, {
       recursive: true,

@@ -24,13 +24,13 @@ const routes: Readonly<Record<string, Handler>> = {
   'GET /objects': (lab, query) => objects(lab, query),
   'GET /launch': (lab, query) => launch(lab, query),
   'GET /log': (lab, query) => logFile(lab, query),
-  'POST /apply': (lab, _query, body) => lab.apply(String(body['path'])),
+  'POST /apply': (lab, _query, body) => lab.edits.apply(String(body['path'])),
   'POST /mesh': async (lab) => {
     await lab.startMesh()
     return status(lab)
   },
   'POST /delete': (lab, _query, body) => {
-    if (typeof body['path'] === 'string') return lab.deleteFile(body['path'])
+    if (typeof body['path'] === 'string') return lab.edits.deleteFile(body['path'])
     const namespace = body['namespace']
     return lab.deleteOne(
       String(body['kind']),
@@ -61,7 +61,7 @@ function status(lab: Lab) {
 function objects(lab: Lab, query: URLSearchParams) {
   const kind = query.get('kind') ?? undefined
   const namespace = query.get('namespace')
-  return lab.store
+  return lab.source
     .list(kind)
     .filter(({ metadata }) => namespace === null || metadata.namespace === namespace)
     .map((object) => withStatus(object))

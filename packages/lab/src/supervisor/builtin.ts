@@ -8,8 +8,11 @@ import type { KubeObject } from '../types.ts'
 export const dnsAddress = '10.96.0.10'
 const dnsAddress6 = 'fd00:10:96::a'
 
-/** kube-system: the DNS server as an ordinary Deployment behind an ordinary Service. */
-export function builtinObjects(): KubeObject[] {
+/**
+ * kube-system: the DNS server as an ordinary Deployment behind an ordinary Service. Its addresses are fixed where the lab
+ * gives addresses out; an API server has a range of its own.
+ */
+export function builtinObjects(fixedAddresses: boolean): KubeObject[] {
   const labels = { 'k8s-app': 'kube-dns' }
   const metadata = { name: 'kube-dns', namespace: 'kube-system', labels }
   const main = join(checkout, 'packages/lab/src/dns/main.ts')
@@ -21,8 +24,10 @@ export function builtinObjects(): KubeObject[] {
       kind: 'Service',
       metadata,
       spec: {
-        clusterIP: dnsAddress,
-        clusterIPs: [dnsAddress, dnsAddress6],
+        ...(fixedAddresses && {
+          clusterIP: dnsAddress,
+          clusterIPs: [dnsAddress, dnsAddress6],
+        }),
         selector: labels,
         ports: [
           { name: 'dns', port: 53, protocol: 'UDP' },
@@ -43,6 +48,7 @@ export function builtinObjects(): KubeObject[] {
             containers: [
               {
                 name: 'dns',
+                image: 'pillion/lab', // never pulled, but an API server insists
                 command: ['node', main, paths.dnsRecords],
                 readinessProbe: { tcpSocket: { port: 53 } },
               },

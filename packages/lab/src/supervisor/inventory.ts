@@ -8,6 +8,7 @@ import type { Loaded } from '../manifest/load.ts'
 import { validate } from '../manifest/validate.ts'
 import { ClusterIPs } from '../object/cluster-ip.ts'
 import type { ObjectStore } from '../object/store.ts'
+import type { Applied } from '../source/source.ts'
 import {
   keyOf,
   nameOf,
@@ -16,14 +17,6 @@ import {
   type PodObject,
   type ServiceObject,
 } from '../types.ts'
-
-/** What happened to one object. */
-export interface Applied {
-  readonly kind: string
-  readonly namespace?: string
-  readonly name: string
-  readonly action: 'created' | 'configured' | 'unchanged' | 'deleted'
-}
 
 export class Inventory {
   readonly #store: ObjectStore

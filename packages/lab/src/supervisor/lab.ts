@@ -2,29 +2,26 @@
 // The lab as a whole: nodes, objects, pods, mesh, and how far it is on its way up.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { LabError, messageOf } from '../errors.ts'
-import { loadManifests, type Loaded } from '../manifest/load.ts'
 import { Mesh } from '../mesh/mesh.ts'
 import { nodeInfo, type NodeInfo } from '../net/addresses.ts'
 import { applyPlan, makeRouter } from '../net/apply.ts'
 import { planNodes } from '../net/plan.ts'
-import { ObjectStore } from '../object/store.ts'
-import { nodeCgroup, paths, podLog } from '../paths.ts'
+import { nodeCgroup, podLog } from '../paths.ts'
+import type { SupervisorOptions } from '../options.ts'
 import type { PodRunner } from '../pod/runner.ts'
 import { makeCgroup } from '../process/cgroup.ts'
 import { tail } from '../process/log.ts'
-import { builtinObjects, dnsAddress, nodeObject } from './builtin.ts'
+import { DirectorySource } from '../source/directory.ts'
+import { KubernetesSource } from '../source/kubernetes.ts'
+import type { Applied, Edits, ObjectSource } from '../source/source.ts'
+import { nodeObject } from './builtin.ts'
 import { EndpointsController } from './endpoints.ts'
-import { Inventory, type Applied } from './inventory.ts'
 import { PodManager } from './pods.ts'
 
 const readyPollMs = 50
 const agentStartMs = 15_000
 
-export interface LabOptions {
-  readonly dir: string
-  readonly nodes: number
-  readonly mesh: boolean
-  readonly timeoutMs: number
+export interface LabOptions extends SupervisorOptions {
   readonly log: (message: string) => void
 }
 
@@ -38,8 +35,7 @@ export interface Progress {
 
 export class Lab {
   readonly nodes: readonly NodeInfo[]
-  readonly store: ObjectStore
-  readonly inventory: Inventory
+  readonly source: ObjectSource
   readonly pods: PodManager
   #mesh: Mesh | undefined
   readonly #options: LabOptions
@@ -49,18 +45,17 @@ export class Lab {
   constructor(options: LabOptions) {
     this.#options = options
     this.nodes = Array.from({ length: options.nodes }, (_, i) => nodeInfo(i + 1))
-    this.store = new ObjectStore(paths.objects, paths.temporary)
-    this.inventory = new Inventory(
-      this.store,
+    this.source = sourceOf(
+      options,
       this.nodes.map(({ name }) => name),
     )
-    this.#endpoints = new EndpointsController(this.store)
-    this.#mesh = options.mesh ? new Mesh(this.nodes, options.log) : undefined
+    this.#endpoints = new EndpointsController(this.source)
+    this.#mesh = options.mesh ? this.#newMesh() : undefined
     this.pods = new PodManager({
       nodes: this.nodes,
       labDir: options.dir,
       nameserver: () => this.#nameserver(),
-      desired: () => this.inventory,
+      source: this.source,
       onChange: () => this.refresh(),
       admit: (node, uid, name) => this.#mesh?.admit(node, uid, name) ?? Promise.resolve(),
       log: options.log,
@@ -80,11 +75,15 @@ export class Lab {
   async startMesh(): Promise<void> {
     if (this.#mesh !== undefined)
       throw new LabError('already-running', 'the lab has its mesh already')
-    const mesh = new Mesh(this.nodes, this.#options.log)
+    const mesh = this.#newMesh()
     this.#mesh = mesh
     await mesh.start()
     await this.#waitForAcks(mesh, Date.now() + this.#options.timeoutMs)
     this.#at('up', 'with mesh')
+  }
+
+  #newMesh(): Mesh {
+    return new Mesh(this.nodes, this.source.operatorArguments, this.#options.log)
   }
 
   /** Brings everything up; `progress` says how far it is and how it ended. */
@@ -92,12 +91,7 @@ export class Lab {
     const deadline = Date.now() + this.#options.timeoutMs
     try {
       // Read and validate before anything is made on the host.
-      const builtin = builtinObjects().map((object): Loaded => ({
-        object,
-        from: 'built in',
-      }))
-      const loaded = loadManifests(this.#options.dir)
-      this.inventory.apply([...builtin, ...loaded])
+      await this.source.start()
       await this.#startNodes()
       this.refresh()
       if (this.mesh !== undefined) {
@@ -105,7 +99,12 @@ export class Lab {
         await this.mesh.start()
         await this.mesh.waitForAgents(Math.min(agentStartMs, this.#options.timeoutMs))
       }
-      this.#at('pods', `0 of ${this.pods.wantedCount} pods ready`)
+      this.#at('pods', `0 of ${this.source.wantedCount} pods ready`)
+      this.refresh()
+      this.source.follow(() => {
+        this.refresh()
+        void this.pods.reconcile()
+      })
       await this.pods.reconcile()
       await this.#waitForPods(deadline)
       if (this.mesh !== undefined) await this.#waitForAcks(this.mesh, deadline)
@@ -128,13 +127,14 @@ export class Lab {
       for (const name of ['kubepods', 'system/exec']) {
         makeCgroup(`${nodeCgroup(node.name)}/${name}`)
       }
-      this.store.put(nodeObject(node))
+      this.source.putNode(nodeObject(node))
     }
   }
 
   async #waitForPods(deadline: number): Promise<void> {
     for (;;) {
-      const { runners, wantedCount } = this.pods
+      const { runners } = this.pods
+      const { wantedCount } = this.source
       const waiting = runners.filter((runner) => !runner.ready && !runner.done)
       const ready = runners.length - waiting.length
       if (waiting.length === 0 && runners.length >= wantedCount) return
@@ -166,30 +166,18 @@ export class Lab {
 
   /** Services and endpoints anew, from the pods as they are. */
   refresh(): void {
-    this.#endpoints.refresh(this.inventory.services, this.pods.runners)
+    this.#endpoints.refresh(this.pods.runners)
   }
 
-  apply(path: string): Applied[] {
-    return this.#changed(this.inventory.apply(loadManifests(path)))
-  }
-
-  /** Deletes what a file names. Objects that do not exist are an error, after the others are deleted. */
-  deleteFile(path: string): Applied[] {
-    const missing: string[] = []
-    const deleted = loadManifests(path).flatMap(({ object: { kind, metadata } }) => {
-      try {
-        return this.inventory.delete(kind, metadata.namespace, metadata.name)
-      } catch (error) {
-        missing.push(messageOf(error))
-        return []
-      }
-    })
-    this.#changed(deleted)
-    if (missing.length > 0) throw new LabError('not-found', missing.join('\n'))
-    return deleted
+  /** Changes of objects. Throws a LabError where that is not the lab's to do. */
+  get edits(): Edits {
+    if (this.source.edits !== undefined) return this.source.edits
+    const message = 'the objects of this lab are in an API server: use kubectl'
+    throw new LabError('usage', message)
   }
 
   deleteOne(kind: string, namespace: string | undefined, name: string): Applied[] {
+    const { edits } = this
     const pod = this.pods.runners.find(
       (runner) => runner.name === `${namespace ?? ''}/${name}`,
     )
@@ -200,26 +188,26 @@ export class Lab {
       this.pods.evict(pod)
       return [{ kind: 'Pod', namespace: namespace ?? '', name, action: 'deleted' }]
     }
-    return this.#changed(this.inventory.delete(kind, namespace, name))
-  }
-
-  #changed(applied: Applied[]): Applied[] {
-    this.refresh()
-    void this.pods.reconcile()
-    return applied
+    return edits.deleteOne(kind, namespace, name)
   }
 
   /** Without mesh, cluster addresses do not exist: pods ask the DNS pod itself. */
   #nameserver(): string {
-    if (this.#options.mesh) return dnsAddress
+    if (this.#options.mesh) return this.source.dnsAddress
     const dns = this.pods.runners.find(({ place: { pod } }) => {
       return (
         pod.metadata.namespace === 'kube-system' &&
         pod.metadata.labels?.['k8s-app'] === 'kube-dns'
       )
     })
-    return dns?.place.addresses[0] ?? dnsAddress
+    return dns?.place.addresses[0] ?? this.source.dnsAddress
   }
+}
+
+function sourceOf(options: LabOptions, nodes: readonly string[]): ObjectSource {
+  const { dir, kubeconfig, log } = options
+  if (kubeconfig === undefined) return new DirectorySource(dir, nodes)
+  return new KubernetesSource({ kubeconfig, nodes, log })
 }
 
 /** The time is up; the message counts, the reasons explain. */

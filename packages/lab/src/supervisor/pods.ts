@@ -2,7 +2,13 @@
 // From what should run to what runs: creates, replaces and deletes pods.
 import { randomBytes, randomUUID } from 'node:crypto'
 import { messageOf } from '../errors.ts'
-import { deploymentTemplate, pickNode, suffix } from '../manifest/expand.ts'
+import {
+  deploymentTemplate,
+  pickNode,
+  podOf,
+  replicasOf,
+  rollout,
+} from '../manifest/expand.ts'
 import { PodAddresses, podNetns, type NodeInfo } from '../net/addresses.ts'
 import { applyPlan, deleteNetns } from '../net/apply.ts'
 import { planPods } from '../net/plan.ts'
@@ -10,6 +16,7 @@ import { podCgroup } from '../paths.ts'
 import { PodRunner } from '../pod/runner.ts'
 import { NodeProber } from '../probe/prober.ts'
 import { makeCgroup, removeCgroup } from '../process/cgroup.ts'
+import type { DesiredPod, ObjectSource } from '../source/source.ts'
 import type { DeploymentObject, PodObject } from '../types.ts'
 
 const retryMs = 2000
@@ -18,10 +25,7 @@ export interface PodManagerOptions {
   readonly nodes: readonly NodeInfo[]
   readonly labDir: string
   readonly nameserver: () => string
-  readonly desired: () => {
-    pods: PodObject[]
-    deployments: { object: DeploymentObject; uid: string }[]
-  }
+  readonly source: Pick<ObjectSource, 'pods' | 'deployments' | 'graceSeconds'>
   /** Pods came, went or changed: refresh what is derived from them, now. */
   readonly onChange: () => void
   /** Resolves when the pod may start: the node's agent knows it, or it was not to be waited for. */
@@ -41,11 +45,11 @@ interface Entry {
   readonly slot: Slot
   /** Deployment key, or "pod" for bare pods. */
   readonly owner: string
-  /** Template hash, or the bare pod's text. */
+  /** Template hash, or what the source says of a bare pod. */
   readonly generation: string
 }
 
-type Wanted = Pick<Entry, 'owner' | 'generation'> & { pod: PodObject }
+type Wanted = DesiredPod & Pick<Entry, 'owner'>
 
 export class PodManager {
   readonly #options: PodManagerOptions
@@ -69,12 +73,6 @@ export class PodManager {
     return [...this.#entries.values()].map(({ runner }) => runner)
   }
 
-  /** How many pods should run. */
-  get wantedCount(): number {
-    const { pods, deployments } = this.#options.desired()
-    return deployments.reduce((sum, { object }) => sum + replicasOf(object), pods.length)
-  }
-
   /** Brings what runs in line with what should; returns when new pods exist (not when they are ready). */
   async reconcile(): Promise<void> {
     this.#again = true
@@ -95,7 +93,7 @@ export class PodManager {
   }
 
   async #pass(): Promise<void> {
-    const { pods, deployments } = this.#options.desired()
+    const { pods, deployments } = this.#options.source
     const missing: Wanted[] = []
     const surplus: Entry[] = []
     this.#compareBare(pods, missing, surplus)
@@ -130,22 +128,19 @@ export class PodManager {
     return [...this.#entries.values()].filter(({ runner }) => !runner.terminating)
   }
 
-  #compareBare(pods: readonly PodObject[], missing: Wanted[], surplus: Entry[]): void {
-    const wanted = new Map(pods.map((pod) => [podKey(pod), pod]))
+  #compareBare(pods: readonly DesiredPod[], missing: Wanted[], surplus: Entry[]): void {
+    const wanted = new Map(pods.map((each) => [podKey(each.pod), each]))
     for (const entry of this.#live()) {
       if (entry.owner !== 'pod') continue
-      const pod = wanted.get(podKey(entry.runner.place.pod))
-      if (pod === undefined || JSON.stringify(pod) !== entry.generation)
-        surplus.push(entry)
+      const found = wanted.get(podKey(entry.runner.place.pod))
+      if (found?.generation !== entry.generation) surplus.push(entry)
     }
-    for (const [key, pod] of wanted) {
+    for (const [key, each] of wanted) {
       // A pod that is replaced starts when the old one of the same name is gone: its removal reconciles again.
-      if (this.#entries.has(key)) continue
-      missing.push({ pod, owner: 'pod', generation: JSON.stringify(pod) })
+      if (!this.#entries.has(key)) missing.push({ ...each, owner: 'pod' })
     }
   }
 
-  /** Rolling update: all new pods start at once, old ones end when the new ones are ready. */
   #compareDeployment(
     object: DeploymentObject,
     uid: string,
@@ -154,19 +149,15 @@ export class PodManager {
     surplus: Entry[],
   ): void {
     const template = deploymentTemplate(object, uid)
-    const replicas = replicasOf(object)
-    const mine = this.#live().filter((entry) => entry.owner === owner)
-    const current = mine.filter((entry) => entry.generation === template.hash)
-    const old = mine.filter((entry) => entry.generation !== template.hash)
-    surplus.push(...current.slice(replicas))
-    for (let i = current.length; i < replicas; i++) {
-      const name = template.prefix + suffix(randomBytes(5), 5)
-      const metadata = { ...template.metadata, name }
-      const pod = { apiVersion: 'v1', kind: 'Pod', metadata, spec: template.spec }
+    const mine = this.#live()
+      .filter((entry) => entry.owner === owner)
+      .map((entry) => ({ hash: entry.generation, ready: entry.runner.ready, entry }))
+    const change = rollout(template.hash, replicasOf(object), mine)
+    surplus.push(...change.surplus.map(({ entry }) => entry))
+    for (let i = 0; i < change.missing; i++) {
+      const pod = podOf(template, randomBytes(5))
       missing.push({ pod, owner, generation: template.hash })
     }
-    const ready = current.filter(({ runner }) => runner.ready).length
-    if (ready >= replicas) surplus.push(...old)
   }
 
   async #create(missing: readonly Wanted[]): Promise<void> {
@@ -193,9 +184,8 @@ export class PodManager {
     for (const { runner } of entries) void this.#start(runner)
   }
 
-  #place({ pod: template, owner, generation }: Wanted): Entry {
+  #place({ pod: template, uid = randomUUID(), owner, generation }: Wanted): Entry {
     const slot = this.#slotFor(template, owner)
-    const uid = randomUUID()
     const { namespace = 'default', name } = template.metadata
     const spec = {
       serviceAccountName: 'default',
@@ -255,7 +245,7 @@ export class PodManager {
     const { runner, slot } = entry
     const { place } = runner
     try {
-      await runner.stop()
+      await runner.stop(this.#options.source.graceSeconds(place.pod.metadata.uid ?? ''))
       if (!isHostNetwork(entry)) await deleteNetns([place.netns])
       await removeCgroup(place.cgroup)
     } catch (error) {
@@ -282,8 +272,4 @@ function isHostNetwork({ runner }: Entry): boolean {
 
 function podKey(pod: PodObject): string {
   return `${pod.metadata.namespace ?? 'default'}/${pod.metadata.name}`
-}
-
-function replicasOf(deployment: DeploymentObject): number {
-  return deployment.spec.replicas ?? 1
 }
