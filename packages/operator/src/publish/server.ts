@@ -15,6 +15,10 @@ export const serverLimits = {
   /** A hello or an ack; both are small. */
   maxReceiveBytes: 256 * 1024,
   maxStreams: 10_000,
+  /** Of one connection; agents and proxies open one. */
+  maxStreamsOfConnection: 16,
+  /** Connections without a stream are closed: whoever opens them has shown no token yet. */
+  idleConnectionMs: 60_000,
   keepaliveMs: 10_000,
   keepaliveTimeoutMs: 5_000,
   helloMs: 10_000,
@@ -28,7 +32,7 @@ export interface ServeOptions {
   readonly authenticate?: Authenticate
   /** See `Certificates`; without: no TLS, and then only a UNIX socket or loopback. */
   readonly tls?: ServerCredentials
-  readonly limits?: Partial<StreamLimits>
+  readonly limits?: Partial<StreamLimits & { readonly idleConnectionMs: number }>
   readonly metrics?: PublishMetrics
 }
 
@@ -49,7 +53,10 @@ export async function serve(
     )
   }
   if (address.startsWith('unix:')) await prepareSocket(address.slice('unix:'.length))
+  const limits = { ...serverLimits, ...options.limits }
   const server = new Server({
+    'grpc.max_concurrent_streams': serverLimits.maxStreamsOfConnection,
+    'grpc.max_connection_idle_ms': limits.idleConnectionMs,
     'grpc.max_receive_message_length': serverLimits.maxReceiveBytes,
     'grpc.keepalive_time_ms': serverLimits.keepaliveMs,
     'grpc.keepalive_timeout_ms': serverLimits.keepaliveTimeoutMs,
@@ -57,7 +64,7 @@ export async function serve(
   const streamOptions = {
     publisher,
     authenticate,
-    limits: { ...serverLimits, ...options.limits },
+    limits,
     onRefused: (code: status) => metrics?.refused(code),
     onAged: () => metrics?.aged(),
   }

@@ -2,6 +2,7 @@
 // Streams over TLS with tokens, as they are in a cluster: real gRPC on loopback, the subscription of agents and proxies at
 // the other end.
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { connect as http2Connect } from 'node:http2'
 import { connect as tcpConnect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -28,8 +29,7 @@ import { caLimits, renew, type Bundle } from '../../src/publish/ca.ts'
 import { Certificates } from '../../src/publish/certificates.ts'
 import { PublishMetrics } from '../../src/publish/metrics.ts'
 import { Publisher } from '../../src/publish/publisher.ts'
-import { serve } from '../../src/publish/server.ts'
-import type { StreamLimits } from '../../src/publish/stream.ts'
+import { serve, serverLimits, type ServeOptions } from '../../src/publish/server.ts'
 import { compileYaml, node, pod, service, slice } from '../support/objects.ts'
 import { MemoryStore } from '../support/memory-store.ts'
 import { until } from '../support/running.ts'
@@ -55,7 +55,7 @@ const authenticate: Authenticate = async (token) => {
 }
 
 interface Setup {
-  readonly limits?: Partial<StreamLimits>
+  readonly limits?: ServeOptions['limits']
   readonly auth?: Authenticate
   /** What is stored before the operator starts, and when it starts. */
   readonly seed?: Bundle
@@ -309,6 +309,19 @@ t.test(
     }
   },
 )
+
+t.test('a connection without a stream is closed, and has room for few', async (t) => {
+  const { port, store } = await start(t, { limits: { idleConnectionMs: 50 } })
+  const target = { servername: serverName, ca: store.trust }
+  const session = http2Connect(`https://127.0.0.1:${port}`, target)
+  session.on('error', () => undefined)
+  await new Promise((resolve) => session.once('remoteSettings', resolve))
+  t.equal(
+    session.remoteSettings.maxConcurrentStreams,
+    serverLimits.maxStreamsOfConnection,
+  )
+  await new Promise((resolve) => session.once('close', resolve))
+})
 
 t.test('a client of another contract is told both versions', async (t) => {
   const { address, store } = await start(t)
