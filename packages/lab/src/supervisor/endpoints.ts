@@ -15,7 +15,8 @@ export class EndpointsController {
 
   constructor(source: ObjectSource) {
     this.#source = source
-    mkdirSync(dirname(paths.dnsRecords), { recursive: true })
+    for (const dir of [dirname(paths.dnsRecords), paths.temporary])
+      mkdirSync(dir, { recursive: true })
     this.#writeZone('{}')
   }
 
