@@ -19,7 +19,7 @@ MANIFESTS := package.json pnpm-lock.yaml pnpm-workspace.yaml $(wildcard packages
 C_SOURCES := $(wildcard bpf/*.c bpf/include/pillion/*.h packages/*/native/*.c packages/*/native/*.h \
 	bench/load/*.c test/*/*.c packages/*/test/*.c packages/*/test/support/*.c)
 
-.PHONY: help bootstrap bpf native gen build check static format test bench demo clean distclean
+.PHONY: help bootstrap bpf native gen build check static format test bench bench-propagation demo clean distclean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -70,6 +70,9 @@ test: static ## check, then all tests; kernel tests need root
 
 bench: build ## measure Pillion beside its peers; writes bench/results
 	@node bench/run.ts $(BENCH_FLAGS)
+
+bench-propagation: build ## simulate a change on its way to 200 nodes; writes bench/results/propagation.json
+	@node packages/operator/bench/run.ts $(BENCH_FLAGS)
 
 demo: build ## two nodes, one shop: the mesh at work, then nothing left behind
 	@node examples/demo.ts

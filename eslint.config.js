@@ -148,7 +148,7 @@ export default tseslint.config(
       'packages/cli/src/**/*.ts',
       'tools/**/*.ts',
       '**/test/**/*.ts',
-      'bench/**/*.ts',
+      '**/bench/**/*.ts',
       'examples/**/*.ts',
     ],
     rules: { 'no-console': 'off' },

@@ -279,7 +279,7 @@ static __always_inline int open_to_world(struct __sk_buff *skb, struct bpf_sock 
 {
 	struct socket *socket = connection_of(sk, bpf_get_socket_cookie(skb));
 
-	if (!socket || socket->dst_identity != IDENTITY_WORLD)
+	if (!socket || !is_outside(socket->dst_identity))
 		return ALLOW;
 	return open_connection(skb, sk, true);
 }

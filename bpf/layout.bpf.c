@@ -12,6 +12,7 @@ EXPORT(struct, heartbeat);
 EXPORT(struct, on_behalf_of);
 EXPORT(struct, flow_event);
 EXPORT(enum, reserved_identity);
+EXPORT(enum, identity_bit);
 EXPORT(enum, accel_mode);
 EXPORT(enum, addr_flag);
 EXPORT(enum, failure_mode);

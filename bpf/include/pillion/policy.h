@@ -78,6 +78,17 @@ struct verdict_of {
 	__u32 direction; /* whose policy refused */
 };
 
+static __always_inline bool is_node(__u32 identity)
+{
+	return identity == IDENTITY_HOST || identity == IDENTITY_REMOTE_NODE || identity & IDENTITY_BIT_NODE;
+}
+
+/* Outside of the cluster: where nobody of ours judges what arrives. */
+static __always_inline bool is_outside(__u32 identity)
+{
+	return identity == IDENTITY_WORLD || identity & IDENTITY_BIT_CIDR;
+}
+
 /*
  * Both policies that a connection meets: egress of the source, ingress of the destination. The node's own processes may
  * always reach their pods: Kubernetes wants the kubelet's probes to pass. Another node's own address speaks for the
@@ -97,7 +108,7 @@ static __always_inline void judge_both(__u32 src, __u32 dst, __u8 protocol, __u1
 	if (!config || !config->has_policy)
 		return;
 	judge(&key, &judgement);
-	if (judgement.allowed && src != IDENTITY_HOST && src != IDENTITY_REMOTE_NODE) {
+	if (judgement.allowed && !is_node(src)) {
 		struct rule_key back = {
 			.subject = dst, .peer = src, .direction = DIRECTION_INGRESS, .protocol = protocol, .port = port
 		};

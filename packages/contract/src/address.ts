@@ -72,3 +72,38 @@ export function formatEndpoint(address: Uint8Array, port: number): string {
   const text = formatAddress(address)
   return text.includes(':') ? `[${text}]:${port}` : `${text}:${port}`
 }
+
+/** A CIDR block over 16 bytes: IPv4 lengths are 96 longer. */
+export interface Prefix {
+  /** Bits behind the prefix are zero. */
+  readonly address: Buffer
+  /** 0 to 128. */
+  readonly prefixLength: number
+  /** Name of its Address resource, canonical: equal blocks have equal names. */
+  readonly name: string
+}
+
+/** "10.0.0.0/8" as a prefix. Throws a TypeError that names the text when it is none. */
+export function parsePrefix(text: string): Prefix {
+  const [, head = '', length = ''] = /^([^/]+)\/(\d{1,3})$/.exec(text) ?? []
+  const most = isIPv4(head) ? 32 : 128
+  if (length === '' || Number(length) > most)
+    throw new TypeError(`"${text}" is not a CIDR block, for example "10.0.0.0/8"`)
+  const prefixLength = Number(length) + 128 - most
+  const address = parseAddress(head)
+  for (let bit = prefixLength; bit < 128; bit++) {
+    address[bit >> 3] = (address[bit >> 3] ?? 0) & ~(0x80 >> (bit & 7))
+  }
+  return { address, prefixLength, name: `${formatAddress(address)}/${prefixLength}` }
+}
+
+/** Whether `address` (16 bytes) is in the block. IPv6 blocks, ::/0 included, hold no IPv4 address. */
+export function prefixHolds(prefix: Prefix, address: Uint8Array): boolean {
+  if (isMappedIPv4(address) && prefix.prefixLength < 96) return false
+  const whole = prefix.prefixLength >> 3
+  const rest = 0xff00 >> (prefix.prefixLength & 7)
+  return (
+    prefix.address.subarray(0, whole).equals(address.subarray(0, whole)) &&
+    (((prefix.address[whole] ?? 0) ^ (address[whole] ?? 0)) & rest & 0xff) === 0
+  )
+}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // PURE. The kernel's policy evaluation (bpf/include/pillion/policy.h), step for step on the same tables, for explanations.
-import { ReservedIdentity } from '@pillion/contract'
+import { isNodeIdentity, ReservedIdentity } from '@pillion/contract'
 import {
   Direction,
   ruleKeyLayout,
@@ -107,5 +107,5 @@ export function judgeBoth(
 
 /** True for identities that no ingress policy is asked about. */
 export function passesIngress(src: number): boolean {
-  return src === ReservedIdentity.host || src === ReservedIdentity.remoteNode
+  return isNodeIdentity(src)
 }

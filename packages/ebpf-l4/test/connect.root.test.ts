@@ -1,8 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 import { execFileSync } from 'node:child_process'
 import t from 'tap'
-import { Direction, EventKind } from '../src/index.ts'
-import { formatAddress, Host } from './support/host.ts'
+import {
+  addrInfoLayout,
+  addrKeyLayout,
+  Direction,
+  EventKind,
+  IdentityBit,
+  tableKey,
+} from '../src/index.ts'
+import { formatAddress, Host, parseAddress } from './support/host.ts'
 import type { Pod } from './support/host.ts'
 
 const host = await Host.create(['client', 'a', 'b'])
@@ -223,6 +230,7 @@ t.test(
       const { connect } = await import('node:net')
       const held = connect({ port: 80, host: '10.96.0.5', allowHalfOpen: true })
       held.on('connect', () => console.log('ready'))
+      setInterval(() => undefined, 1000) // a half-open socket alone does not keep a process
     }
     t.equal(connections(), 0)
     const holder = await host.serve(client, hold)
@@ -246,3 +254,48 @@ t.test(
     t.equal(connections(), 0)
   },
 )
+
+t.test('a block of addresses is a peer, its exception is not', async (t) => {
+  const block = IdentityBit.IDENTITY_BIT_CIDR + 300
+  const address = (text: string, prefixLength: number, identity: number): void => {
+    const key = addrKeyLayout.write({
+      prefixLength: 96 + prefixLength,
+      addr: parseAddress(text),
+    })
+    host.tables.pl_addresses.set(
+      tableKey(key),
+      addrInfoLayout.write({ identity, flags: 0 }),
+    )
+  }
+  address('198.51.100.0', 24, block)
+  address('198.51.100.64', 26, block + 1)
+  host.clearPolicy()
+  host.policy({
+    subject: client,
+    direction: Direction.DIRECTION_EGRESS,
+    isolated: true,
+    allow: [{ peer: block }],
+  })
+  host.apply()
+  const send = async (addresses: string[]): Promise<void> => {
+    const { createSocket } = await import('node:dgram')
+    for (const address of addresses) {
+      const socket = createSocket('udp4')
+      const code = await new Promise((resolve) =>
+        socket.send('x', 9, address, (error) =>
+          resolve((error as NodeJS.ErrnoException | null)?.code ?? 'sent'),
+        ),
+      )
+      socket.close()
+      console.log(`${address} ${String(code)}`)
+    }
+  }
+  const { out } = await host.call(client, send, [
+    '198.51.100.1',
+    '198.51.100.65',
+    '192.0.2.1',
+  ])
+  t.same(out.split('\n'), ['198.51.100.1 sent', '198.51.100.65 EPERM', '192.0.2.1 EPERM'])
+  host.clearPolicy()
+  host.apply()
+})

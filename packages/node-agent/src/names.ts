@@ -173,6 +173,7 @@ export class Names {
     const found = this.resources.identity.get(String(id))
     if (found === undefined) return `identity ${id}`
     const labels = Object.entries(found.labels).map(([key, value]) => `${key}=${value}`)
+    if (found.namespace === '') return `identity ${id}: ${labels.join(', ')}`
     const account = `service account ${found.namespace}/${found.serviceAccount}`
     return `identity ${id}: ${[account, ...labels].join(', ')}`
   }

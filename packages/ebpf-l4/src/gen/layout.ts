@@ -26,6 +26,13 @@ export const ReservedIdentity = {
 } as const
 export type ReservedIdentity = (typeof ReservedIdentity)[keyof typeof ReservedIdentity]
 
+/** enum identity_bit. */
+export const IdentityBit = {
+  IDENTITY_BIT_CIDR: 536870912,
+  IDENTITY_BIT_NODE: 1073741824,
+} as const
+export type IdentityBit = (typeof IdentityBit)[keyof typeof IdentityBit]
+
 /** enum accel_mode. */
 export const AccelMode = {
   ACCEL_OFF: 0,

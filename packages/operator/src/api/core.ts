@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The kinds of Kubernetes itself, as far as they are used; other fields pass unread.
 import { isIP } from 'node:net'
+import { parsePrefix, prefixHolds, type Prefix } from '@pillion/contract'
 import { z } from 'zod'
 import {
   dnsName,
@@ -160,11 +161,40 @@ const policyPort = z
     else if (endPort < port) issue(`must not be less than port ${port}`)
   })
 
+const cidr = z.string().superRefine((text, context) => {
+  if (prefixOf(text) !== undefined) return
+  const message = `"${text}" is not a CIDR block, for example "10.0.0.0/8"`
+  context.addIssue({ code: 'custom', message })
+})
+
+const ipBlock = z
+  .strictObject({ cidr, except: list(cidr) })
+  .superRefine(({ cidr: outer, except }, context) => {
+    const around = prefixOf(outer)
+    for (const [i, text] of except.entries()) {
+      const inner = prefixOf(text)
+      if (around === undefined || inner === undefined) continue // said already
+      const isPart =
+        inner.prefixLength > around.prefixLength && prefixHolds(around, inner.address)
+      if (isPart) continue
+      const message = `must be a part of ${outer}, and not all of it`
+      context.addIssue({ code: 'custom', path: ['except', i], message })
+    }
+  })
+
+function prefixOf(text: string): Prefix | undefined {
+  try {
+    return parsePrefix(text)
+  } catch {
+    return undefined
+  }
+}
+
 const policyPeer = z
   .strictObject({
     podSelector: labelSelector.nullish(),
     namespaceSelector: labelSelector.nullish(),
-    ipBlock: z.strictObject({ cidr: z.string(), except: list(z.string()) }).nullish(),
+    ipBlock: ipBlock.nullish(),
   })
   .superRefine((peer, context) => {
     const selects = Boolean(peer.podSelector ?? peer.namespaceSelector)

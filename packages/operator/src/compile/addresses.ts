@@ -1,8 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // PURE: who answers at an address.
 import { Map as PersistentMap, Set as PersistentSet } from 'immutable'
-import { parseAddress, ReservedIdentity, type Address } from '@pillion/contract'
+import {
+  formatAddress,
+  identityBit,
+  parseAddress,
+  parsePrefix,
+  ReservedIdentity,
+  type Address,
+} from '@pillion/contract'
 import type { Snapshot } from '../index/objects.ts'
+import { blocksOf, cidrKey, identityNumber, nodeKey } from './cidr.ts'
 import type { PodFact } from './pod-fact.ts'
 import type { Workloads } from './workloads.ts'
 
@@ -10,15 +18,24 @@ import type { Workloads } from './workloads.ts'
 export interface NodeAddresses {
   readonly node: string
   readonly addresses: readonly string[]
+  /** Identity keys of the addresses that lie in blocks. */
+  readonly keys: ReadonlyMap<string, string>
 }
 
-export function nodeAddresses(snapshot: Snapshot): NodeAddresses[] {
-  return [...snapshot.Node.values()].map(({ metadata, status }) => ({
-    node: metadata.name,
-    addresses: (status?.addresses ?? [])
+export function nodeAddresses(
+  snapshot: Snapshot,
+  prefixes: Workloads['prefixes'],
+): NodeAddresses[] {
+  return [...snapshot.Node.values()].map(({ metadata, status }) => {
+    const addresses = (status?.addresses ?? [])
       .filter(({ type }) => type === 'InternalIP' || type === 'ExternalIP')
-      .map(({ address }) => address),
-  }))
+      .map(({ address }) => address)
+    const keys = addresses.flatMap((text): [string, string][] => {
+      const key = nodeKey(blocksOf(prefixes, [parseAddress(text)]))
+      return key === undefined ? [] : [[text, key]]
+    })
+    return { node: metadata.name, addresses, keys: new Map(keys) }
+  })
 }
 
 interface Change {
@@ -84,67 +101,118 @@ function message(text: string, rest: Omit<Address, 'address' | 'prefixLength'>):
   return { address: parseAddress(text), prefixLength: 128, ...rest }
 }
 
-/** Address resources after the owners of `touched` changed. A node's address is the node's, whatever a pod says. */
+/**
+ * Address resources after the owners of `touched` changed. A node's address is the node's, whatever a pod says; a block is
+ * there where it is not the very address of somebody.
+ */
 export function planAddresses(
-  before: Pick<Workloads, 'addresses' | 'ownAddresses' | 'nodes'>,
+  before: Pick<Workloads, 'addresses' | 'ownAddresses' | 'nodes' | 'prefixes'>,
   byAddress: PersistentMap<string, PodFact>,
   touched: ReadonlySet<string>,
-  nodes: readonly NodeAddresses[],
+  { nodes, prefixes, pool }: Pick<Workloads, 'nodes' | 'prefixes' | 'pool'>,
 ): Pick<Workloads, 'addresses' | 'ownAddresses'> {
-  const changedNodes = nodes !== before.nodes
-  const ofNodes = changedNodes ? nodeMessages(nodes) : undefined
+  const isSame = nodes === before.nodes && prefixes === before.prefixes
+  const blocks = blockMessages(prefixes, pool)
+  const ofNodes = isSame ? undefined : nodeMessages(nodes, pool)
   const isNode = (name: string): boolean =>
     ofNodes === undefined
       ? before.addresses.get(name)?.nodeAddress === true
       : ofNodes.has(name)
-  const sets = new Map<string, Address>(ofNodes ?? [])
-  const removals: string[] = []
-  const gone = changedNodes ? before.nodes.flatMap(({ addresses }) => addresses) : []
-  for (const text of new Set([...touched, ...gone])) {
+  const sets = new Map<string, Address>(isSame ? [] : blocks)
+  const removals = isSame
+    ? []
+    : [...before.prefixes.keys(), everyIPv4].filter((name) => !blocks.has(name))
+  const gone = isSame ? [] : before.nodes.flatMap(({ addresses }) => addresses)
+  const single = isSame ? [] : [...blocks.values()].filter((b) => b.prefixLength === 128)
+  const looked = [...touched, ...gone, ...single.map((b) => formatAddress(b.address))]
+  for (const text of new Set(looked)) {
     const name = hostName(text)
     if (isNode(name)) continue
     const fact = byAddress.get(text)
-    if (fact === undefined) {
-      removals.push(name)
-      continue
-    }
-    const { identity, node, pod } = fact
-    const owner = `${pod.metadata.namespace}/${pod.metadata.name}`
-    sets.set(name, message(text, { identity, node, owner, nodeAddress: false }))
+    const block = blocks.get(name)
+    if (fact !== undefined) sets.set(name, podMessage(text, fact))
+    else if (block !== undefined) sets.set(name, block)
+    else removals.push(name)
   }
+  for (const [name, address] of ofNodes ?? []) sets.set(name, address)
   return {
-    addresses: before.addresses.with(sets, removals),
-    ownAddresses: changedNodes ? ownMessages(nodes) : before.ownAddresses,
+    addresses: before.addresses.with(
+      sets,
+      removals.filter((name) => !sets.has(name)),
+    ),
+    ownAddresses: isSame ? before.ownAddresses : ownMessages(nodes, pool),
   }
 }
 
-function nodeMessages(nodes: readonly NodeAddresses[]): Map<string, Address> {
+function podMessage(text: string, { identity, node, pod }: PodFact): Address {
+  const owner = `${pod.metadata.namespace}/${pod.metadata.name}`
+  return message(text, { identity, node, owner, nodeAddress: false })
+}
+
+/** All of IPv4 as it lies among IPv6 addresses. */
+const everyIPv4 = parsePrefix('0.0.0.0/0').name
+
+/** Blocks as resources. An IPv6 block around the mapped IPv4 addresses is not one of IPv4: there the world stays the world. */
+function blockMessages(
+  prefixes: Workloads['prefixes'],
+  pool: Workloads['pool'],
+): Map<string, Address> {
+  const outside = { node: '', nodeAddress: false }
+  const out = new Map(
+    [...prefixes.values()].map((prefix): [string, Address] => {
+      const { address, prefixLength, name } = prefix
+      const identity = identityNumber(pool, cidrKey(prefixes, prefix))
+      return [
+        name,
+        { address, prefixLength, identity, owner: `cidr/${name}`, ...outside },
+      ]
+    }),
+  )
+  const around = [...prefixes.values()].some(({ prefixLength }) => prefixLength < 96)
+  if (around && !out.has(everyIPv4)) {
+    const { address, prefixLength } = parsePrefix('0.0.0.0/0')
+    const identity = ReservedIdentity.world
+    out.set(everyIPv4, { address, prefixLength, identity, owner: 'world', ...outside })
+  }
+  return out
+}
+
+function nodeMessages(
+  nodes: readonly NodeAddresses[],
+  pool: Workloads['pool'],
+): Map<string, Address> {
   return new Map(
-    nodes.flatMap(({ node, addresses }) =>
-      addresses.map((text) => [
-        hostName(text),
-        message(text, {
-          identity: ReservedIdentity.remoteNode,
-          node,
-          owner: `node/${node}`,
-          nodeAddress: true,
-        }),
-      ]),
+    nodes.flatMap(({ node, addresses, keys }) =>
+      addresses.map((text) => {
+        const key = keys.get(text)
+        const identity =
+          key === undefined ? ReservedIdentity.remoteNode : identityNumber(pool, key)
+        const rest = { identity, node, owner: `node/${node}`, nodeAddress: true }
+        return [hostName(text), message(text, rest)]
+      }),
     ),
   )
 }
 
 /** A node's own addresses are HOST to itself. */
-function ownMessages(nodes: readonly NodeAddresses[]): Workloads['ownAddresses'] {
+function ownMessages(
+  nodes: readonly NodeAddresses[],
+  pool: Workloads['pool'],
+): Workloads['ownAddresses'] {
   return new Map(
     nodes.map((node) => [
       node.node,
       new Map(
-        [...nodeMessages([node])].map(([name, address]) => [
+        [...nodeMessages([node], pool)].map(([name, address]) => [
           name,
-          { ...address, identity: ReservedIdentity.host },
+          // In a block it keeps the number that says so: a rule may allow it.
+          isBlock(address) ? address : { ...address, identity: ReservedIdentity.host },
         ]),
       ),
     ]),
   )
+}
+
+function isBlock({ identity }: Address): boolean {
+  return identity >= identityBit.node
 }

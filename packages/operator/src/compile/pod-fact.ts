@@ -8,6 +8,7 @@ import {
 } from '@pillion/contract'
 import type { ApiObject } from '../api/object.ts'
 import type { Snapshot } from '../index/objects.ts'
+import { addressIdentity } from './cidr.ts'
 import { selectorKeys } from './selector.ts'
 
 export type Pod = ApiObject<'Pod'>
@@ -67,16 +68,37 @@ function serviceAccountOf({ spec }: Pod): string {
   return spec.serviceAccountName ?? 'default'
 }
 
-/** The security-relevant labels as one text: what has the same text is the same identity. */
-export function identityKey(pod: Pod, ignored: ReadonlySet<string>): string {
+/**
+ * What policies can tell pods apart by, as one text: what has the same text is the same identity. `blocks`: of ipBlocks that
+ * hold its addresses.
+ */
+export function identityKey(
+  pod: Pod,
+  ignored: ReadonlySet<string>,
+  blocks: readonly string[],
+): string {
   const labels = Object.entries(pod.metadata.labels)
     .filter(([key]) => !ignored.has(key))
     .sort(([a], [b]) => (a < b ? -1 : 1))
-  return JSON.stringify([pod.metadata.namespace, serviceAccountOf(pod), labels])
+  const key = [pod.metadata.namespace, serviceAccountOf(pod), labels]
+  return JSON.stringify(blocks.length === 0 ? key : [...key, blocks])
+}
+
+/** Addresses of its own, as bytes: a pod in the node's network has none. */
+export function addressesOf({ spec, status }: Pod): Buffer[] {
+  return spec.hostNetwork === true ? [] : podIps(status).map(parseAddress)
+}
+
+function podIps(status: Pod['status']): string[] {
+  const listed = (status?.podIPs ?? []).map(({ ip }) => ip)
+  const single = status?.podIP ?? ''
+  return listed.length > 0 ? listed : single === '' ? [] : [single]
 }
 
 /** The identity that has this key and number. */
 export function identityOf(key: string, id: number): Identity {
+  const other = addressIdentity(key, id)
+  if (other !== undefined) return other
   const [namespace, serviceAccount, labels] = JSON.parse(key) as [
     string,
     string,
@@ -87,9 +109,7 @@ export function identityOf(key: string, id: number): Identity {
 
 export function podFact(pod: Pod, key: string, identity: number): PodFact {
   const { metadata, spec, status } = pod
-  const listed = (status?.podIPs ?? []).map(({ ip }) => ip)
-  const single = status?.podIP ?? ''
-  const texts = listed.length > 0 ? listed : single === '' ? [] : [single]
+  const texts = podIps(status)
   const hostNetwork = spec.hostNetwork === true
   return {
     pod,

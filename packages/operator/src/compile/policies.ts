@@ -12,6 +12,7 @@ import {
 } from '@pillion/contract'
 import { keyOf } from '../api/object.ts'
 import type { Snapshot } from '../index/objects.ts'
+import { blocksOfKey, identityNumber } from './cidr.ts'
 import type { Condition } from './condition.ts'
 import { accepted } from './condition.ts'
 import {
@@ -39,12 +40,20 @@ export function compilePolicies(
   pool: Pool,
   previous: Policies | undefined,
 ): Policies {
+  const blocks = new Map(
+    [...workloads.pool.live.keys()].map((key) => [
+      identityNumber(workloads.pool, key),
+      blocksOfKey(key),
+    ]),
+  )
   const world: World = {
     identities: [...workloads.identities.values()],
-    namespaceLabels: (name) => ({
-      ...snapshot.Namespace.get(`/${name}`)?.metadata.labels,
-      'kubernetes.io/metadata.name': name,
-    }),
+    blocksOf: (identity) => blocks.get(identity) ?? [],
+    // An object that is missing (in a directory, or for a moment) still has a name.
+    namespaceLabels: (name) =>
+      snapshot.Namespace.get(`/${name}`)?.metadata.labels ?? {
+        'kubernetes.io/metadata.name': name,
+      },
   }
   // By kind and name, so that "the first policy that isolates" is the same one in every compile.
   const sorted = <T extends { metadata: { namespace: string; name: string } }>(
@@ -66,11 +75,6 @@ export function compilePolicies(
   const conditions = new Map<string, readonly Condition[]>()
   for (const policy of [...networks, ...accesses])
     conditions.set(keyOf(policy), [accepted])
-  for (const { key, ignored } of drafts) {
-    if (ignored.length === 0) continue
-    const before = conditions.get(key) ?? []
-    conditions.set(key, [...before, partially(ignored)])
-  }
   return {
     subjects: keep(
       compileSubjects(drafts, world.identities, workloads, nextPool),
@@ -84,11 +88,6 @@ export function compilePolicies(
 
 function nameOf({ metadata }: { metadata: { namespace: string; name: string } }): string {
   return `${metadata.namespace}/${metadata.name}`
-}
-
-function partially(ignored: readonly string[]): Condition {
-  const message = `${ignored.join(', ')}: ipBlock is not supported yet; the peer matches nothing`
-  return { type: 'PartiallyInvalid', status: 'True', reason: 'UnsupportedValue', message }
 }
 
 interface Building {

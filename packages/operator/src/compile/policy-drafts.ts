@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // PURE: the two kinds of policy in one form: who is subject, what is allowed or denied, to or from whom.
-import { Action, Protocol, type Identity } from '@pillion/contract'
+import { Action, parsePrefix, Protocol, type Identity } from '@pillion/contract'
 import { keyOf, type ApiObject } from '../api/object.ts'
 import type { LabelSelector } from '../api/scalar.ts'
 import { matches, type Labels } from './selector.ts'
@@ -8,6 +8,8 @@ import { matches, type Labels } from './selector.ts'
 /** What selectors are matched against. */
 export interface World {
   readonly identities: readonly Identity[]
+  /** Names of the blocks that an identity lies in. */
+  readonly blocksOf: (identity: number) => readonly string[]
   readonly namespaceLabels: (namespace: string) => Labels
 }
 
@@ -37,8 +39,6 @@ export interface Draft {
   readonly action: Action
   readonly subjects: readonly number[]
   readonly rules: readonly DraftRule[]
-  /** Paths of peers that are left out because they cannot be carried out. */
-  readonly ignored: readonly string[]
 }
 
 type NetworkPolicy = ApiObject<'NetworkPolicy'>
@@ -61,12 +61,7 @@ export function networkDrafts(policy: NetworkPolicy, world: World): Draft[] {
     rules: readonly { peers: readonly NetworkPeer[]; ports: DraftRule['ports'] }[],
   ): void => {
     const text = `NetworkPolicy ${namespace}/${policy.metadata.name}`
-    const ignored: string[] = []
-    const field = name === 'ingress' ? 'from' : 'to'
     const drafted = rules.map(({ peers, ports }, i): DraftRule => {
-      for (const [j, { ipBlock }] of peers.entries()) {
-        if (ipBlock) ignored.push(`spec.${name}[${i}].${field}[${j}]`)
-      }
       // No peers at all is everybody; peers that match nobody are nobody.
       const ids =
         peers.length === 0
@@ -82,7 +77,6 @@ export function networkDrafts(policy: NetworkPolicy, world: World): Draft[] {
       action: Action.ALLOW,
       subjects,
       rules: drafted,
-      ignored,
     })
   }
   if (types.includes('Ingress')) {
@@ -107,13 +101,28 @@ export function networkDrafts(policy: NetworkPolicy, world: World): Draft[] {
 }
 
 function networkPeer(world: World, namespace: string, peer: NetworkPeer): number[] {
-  if (peer.ipBlock) return []
+  if (peer.ipBlock) return inBlock(world, peer.ipBlock)
   return select(
     world,
     namespace,
     peer.namespaceSelector ?? undefined,
     peer.podSelector ?? undefined,
   )
+}
+
+/** Whoever lies in the block and in none of its exceptions: blocks within it, pods, nodes. */
+function inBlock(
+  { identities, blocksOf }: World,
+  { cidr, except }: NonNullable<NetworkPeer['ipBlock']>,
+): number[] {
+  const { name } = parsePrefix(cidr)
+  const exceptions = new Set(except.map((text) => parsePrefix(text).name))
+  return identities
+    .filter(({ id }) => {
+      const blocks = blocksOf(id)
+      return blocks.includes(name) && !blocks.some((block) => exceptions.has(block))
+    })
+    .map(({ id }) => id)
 }
 
 export function accessDrafts(policy: AccessPolicy, world: World): Draft {
@@ -133,7 +142,6 @@ export function accessDrafts(policy: AccessPolicy, world: World): Draft {
     action: spec.action === 'Allow' ? Action.ALLOW : Action.DENY,
     subjects: select(world, namespace, undefined, spec.selector),
     rules,
-    ignored: [],
   }
 }
 
@@ -165,6 +173,7 @@ function select(
   return world.identities
     .filter(
       (identity) =>
+        identity.namespace !== '' &&
         (namespaces === undefined
           ? identity.namespace === namespace
           : matches(namespaces, world.namespaceLabels(identity.namespace))) &&

@@ -2,7 +2,7 @@
 // PURE: pods and nodes to identities, addresses and the workloads of each node. A change costs the pods that changed; all are
 // looked at when nodes, or the labels that policies ask for, changed.
 import { Map as PersistentMap, Set as PersistentSet } from 'immutable'
-import type { Address, Identity, Workload } from '@pillion/contract'
+import type { Address, Identity, Prefix, Workload } from '@pillion/contract'
 import type { Snapshot } from '../index/objects.ts'
 import {
   nodeAddresses,
@@ -10,7 +10,9 @@ import {
   planAddresses,
   type NodeAddresses,
 } from './addresses.ts'
+import { blocksOf, cidrKey, identityNumber, prefixesOf } from './cidr.ts'
 import {
+  addressesOf,
   hasEnded,
   identityKey,
   identityOf,
@@ -19,7 +21,7 @@ import {
   type Pod,
   type PodFact,
 } from './pod-fact.ts'
-import { allocate, numberOf, type Pool } from './pool.ts'
+import { allocate, type Pool } from './pool.ts'
 import { VersionedMap } from './versioned-map.ts'
 
 export interface Workloads {
@@ -43,6 +45,8 @@ export interface Workloads {
   /** Pods that claim an address: for a moment there may be two. */
   readonly claims: PersistentMap<string, PersistentSet<string>>
   readonly nodes: readonly NodeAddresses[]
+  /** Blocks that policies name. */
+  readonly prefixes: ReadonlyMap<string, Prefix>
   readonly ignored: ReadonlySet<string>
 }
 
@@ -61,6 +65,7 @@ function noWorkloads(pool: Pool): Workloads {
     portCounts: PersistentMap(),
     claims: PersistentMap(),
     nodes: [],
+    prefixes: new Map(),
     ignored: new Set(),
   }
 }
@@ -81,18 +86,24 @@ export function compileWorkloads(
 ): Workloads {
   const before = previous ?? noWorkloads(pool)
   const ignored = ignoredLabels(snapshot)
-  const sameLabels = [...ignored].join() === [...before.ignored].join()
+  const found = prefixesOf(snapshot)
+  const prefixes = sameNames(found, before.prefixes) ? before.prefixes : found
+  const sameRules = sameNames(ignored, before.ignored) && prefixes === before.prefixes
   const some =
-    previous !== undefined && sameLabels && pool === before.pool ? pods : undefined
+    previous !== undefined && sameRules && pool === before.pool ? pods : undefined
   const names = some ?? new Set([...snapshot.Pod.keys(), ...before.facts.keys()])
+  const nodes = some === undefined ? nodeAddresses(snapshot, prefixes) : before.nodes
 
   const keys = new Map<string, string>()
   for (const name of names) {
     const pod = snapshot.Pod.get(name)
     if (pod === undefined || hasEnded(pod)) continue
     const old = before.facts.get(name)
-    const known = sameLabels && old?.pod === pod
-    keys.set(name, known ? old.identityKey : identityKey(pod, ignored))
+    const known = sameRules && old?.pod === pod
+    const key = known
+      ? old.identityKey
+      : identityKey(pod, ignored, blocksOf(prefixes, addressesOf(pod)))
+    keys.set(name, key)
   }
   const counts = before.counts.withMutations((draft) => {
     for (const name of names) {
@@ -104,20 +115,36 @@ export function compileWorkloads(
     before.facts.get(name)?.identityKey,
     keys.get(name),
   ])
-  const nextPool = sameKeys(counts, before.counts, affected)
-    ? allocateAgain(pool, before, counts)
-    : allocate(pool, new Set(counts.keys()))
+  const isSame = some !== undefined && sameKeys(counts, before.counts, affected)
+  const nextPool = isSame
+    ? pool
+    : allocate(pool, new Set([...counts.keys(), ...addressKeys(prefixes, nodes)]))
   const changes = [...names].flatMap((name): Change[] => {
     const old = before.facts.get(name)
     const fact = factOf(old, snapshot.Pod.get(name), keys.get(name), nextPool)
     return fact === old ? [] : [{ name, old, fact }]
   })
-  return put(before, changes, {
-    counts,
-    pool: nextPool,
-    ignored,
-    nodes: some === undefined ? nodeAddresses(snapshot) : before.nodes,
-  })
+  return put(before, changes, { counts, pool: nextPool, ignored, nodes, prefixes })
+}
+
+function sameNames(
+  a: { keys(): Iterable<string>; readonly size: number },
+  b: { has(name: string): boolean; readonly size: number },
+): boolean {
+  if (a.size !== b.size) return false
+  for (const name of a.keys()) if (!b.has(name)) return false
+  return true
+}
+
+/** Identities that no pod has: blocks, and nodes in blocks. */
+function addressKeys(
+  prefixes: Workloads['prefixes'],
+  nodes: readonly NodeAddresses[],
+): string[] {
+  return [
+    ...[...prefixes.values()].map((prefix) => cidrKey(prefixes, prefix)),
+    ...nodes.flatMap(({ keys }) => [...keys.values()]),
+  ]
 }
 
 function add<K>(counts: PersistentMap<K, number>, key: K | undefined, by: number): void {
@@ -137,17 +164,6 @@ function sameKeys(
   return true
 }
 
-/** A pool that came from elsewhere (a file, another replica) may lack numbers, or have too many. */
-function allocateAgain(
-  pool: Pool,
-  before: Workloads,
-  counts: PersistentMap<string, number>,
-): Pool {
-  return pool === before.pool && counts.size === pool.live.size
-    ? pool
-    : allocate(pool, new Set(counts.keys()))
-}
-
 function factOf(
   old: PodFact | undefined,
   pod: Pod | undefined,
@@ -155,7 +171,7 @@ function factOf(
   pool: Pool,
 ): PodFact | undefined {
   if (pod === undefined || key === undefined) return undefined
-  const identity = numberOf(pool, key)
+  const identity = identityNumber(pool, key)
   const known = old?.pod === pod && old.identity === identity && old.identityKey === key
   return known ? old : podFact(pod, key, identity)
 }
@@ -164,7 +180,7 @@ function factOf(
 function put(
   before: Workloads,
   changes: readonly Change[],
-  next: Pick<Workloads, 'counts' | 'pool' | 'ignored' | 'nodes'>,
+  next: Pick<Workloads, 'counts' | 'pool' | 'ignored' | 'nodes' | 'prefixes'>,
 ): Workloads {
   const facts = before.facts.withMutations((draft) => {
     for (const { name, fact } of changes) {
@@ -183,7 +199,7 @@ function put(
       next.pool === before.pool && before.identities.size === next.pool.live.size
         ? before.identities
         : identitiesOf(before.identities, next.pool),
-    ...planAddresses(before, byAddress, touched, next.nodes),
+    ...planAddresses(before, byAddress, touched, next),
     workloadsByNode: byNode(before.workloadsByNode, changes),
     portCounts,
     namedPorts: namedPortsOf(before, portCounts, changes),
@@ -193,9 +209,14 @@ function put(
 
 function identitiesOf(
   before: VersionedMap<Identity>,
-  { live }: Pool,
+  pool: Pool,
 ): VersionedMap<Identity> {
-  const now = new Map([...live].map(([key, id]) => [String(id), identityOf(key, id)]))
+  const now = new Map(
+    [...pool.live.keys()].map((key) => {
+      const id = identityNumber(pool, key)
+      return [String(id), identityOf(key, id)]
+    }),
+  )
   return before.with(
     now,
     [...before.keys()].filter((name) => !now.has(name)),

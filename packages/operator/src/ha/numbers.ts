@@ -3,7 +3,7 @@
 // every replica and after every restart (docs/decisions/0010-numbers-without-a-leader.md).
 import { createHmac, randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { firstIdentity } from '@pillion/contract'
+import { firstIdentity, identityEnd } from '@pillion/contract'
 import type { Logger } from 'pino'
 import type { Pools } from '../compile/compile.ts'
 import { hashedPool, type Pool } from '../compile/pool.ts'
@@ -14,13 +14,13 @@ import { ApiError, type ApiClient } from '../watch/client.ts'
 export const seedSecret = 'pillion-numbers'
 
 /** Numbers end here: datapaths put one bit beside those of services. */
-const end = 2 ** 31
+const numbersEnd = 2 ** 31
 
 const seedBytes = 32
 
 /** Pools whose numbers follow from `seed`. Who does not know it cannot make labels that meet another's number. */
 export function seededPools(seed: Buffer): Pools {
-  const pool = (domain: string, first: number): Pool =>
+  const pool = (domain: string, first: number, end: number): Pool =>
     hashedPool((key, round) => {
       const digest = createHmac('sha256', seed)
         .update(`${domain} ${round} ${key}`)
@@ -28,9 +28,9 @@ export function seededPools(seed: Buffer): Pools {
       return first + Number(digest.readBigUInt64BE() % BigInt(end - first))
     })
   return {
-    identities: pool('identity', firstIdentity),
-    servicePorts: pool('servicePort', 1),
-    rules: pool('rule', 1),
+    identities: pool('identity', firstIdentity, identityEnd),
+    servicePorts: pool('servicePort', 1, numbersEnd),
+    rules: pool('rule', 1, numbersEnd),
   }
 }
 

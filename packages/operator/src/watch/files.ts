@@ -8,7 +8,9 @@ import {
   keyOf,
   parseObject,
   rawKey,
+  type ApiKind,
   type ApiObject,
+  type Parsed,
   type RawObject,
   type ValidationError,
 } from '../api/object.ts'
@@ -53,7 +55,7 @@ export class Files {
   seed(lastGood: readonly LastGood[]): void {
     for (const { path, raw } of lastGood) {
       const kind = apiKindOf(raw)
-      const object = kind && parseObject(kind, raw, path).object
+      const object = kind && parseServed(kind, raw, path).object
       if (object === undefined) continue // an older release's idea of valid
       const before = this.#files.get(path) ?? noFile
       const objects = new Map([...before.objects, [keyOf(object), { raw, object }]])
@@ -189,7 +191,7 @@ function readFile(path: string, text: string, before: FileState): FileState {
       const parsed =
         held?.raw === raw
           ? { object: held.object, errors: [] }
-          : parseObject(kind, raw, path)
+          : parseServed(kind, raw, path)
       errors.push(...parsed.errors)
       if (parsed.object !== undefined)
         objects.set(keyOf(parsed.object), { raw, object: parsed.object })
@@ -208,4 +210,16 @@ function readFile(path: string, text: string, before: FileState): FileState {
     }
   }
   return { documents, objects, errors, heldBack }
+}
+
+const nameLabel = 'kubernetes.io/metadata.name'
+
+/** A namespace has its name as a label: the API server sees to it, and there is none here. */
+function parseServed(kind: ApiKind, raw: RawObject, path: string): Parsed {
+  const parsed = parseObject(kind, raw, path)
+  if (parsed.object?.kind !== 'Namespace') return parsed
+  const { metadata } = parsed.object
+  const labels = { ...metadata.labels, [nameLabel]: metadata.name }
+  const object = { ...parsed.object, metadata: { ...metadata, labels } }
+  return { object, errors: [] }
 }

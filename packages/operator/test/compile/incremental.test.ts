@@ -99,17 +99,29 @@ const anyNode = fc.record({ n: few, ip: anyIp }).map(({ n, ip }) =>
     status: { addresses: [{ type: 'InternalIP', address: ip }] },
   }),
 )
+const anyBlock = fc.constantFrom(
+  { cidr: '10.244.0.0/16', except: ['10.244.1.2/32'] },
+  { cidr: '0.0.0.0/0', except: ['10.0.0.0/8'] },
+  { cidr: '10.0.0.1/32' },
+  { cidr: '::/0' },
+)
 const anyPolicy = fc
   .record({
     n: few,
     key: fc.constantFrom('app', 'pod-template-hash'),
     named: fc.boolean(),
+    block: fc.option(anyBlock),
   })
-  .map(({ n, key, named }) =>
+  .map(({ n, key, named, block }) =>
     object('NetworkPolicy', `policy-${n}`, {
       spec: {
         podSelector: { matchExpressions: [{ key, operator: 'Exists' }] },
-        ingress: [{ ports: [{ port: named ? 'http' : 8080 }] }],
+        ingress: [
+          {
+            ports: [{ port: named ? 'http' : 8080 }],
+            ...(block === null ? {} : { from: [{ ipBlock: block }] }),
+          },
+        ],
       },
     }),
   )
