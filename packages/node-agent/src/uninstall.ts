@@ -14,7 +14,7 @@ export async function uninstall(options: UninstallOptions): Promise<string[]> {
   const { pinDir, cgroupRoot, stateDir } = options
   const removed = await removeDatapath({ pinDir, cgroupRoot })
   // Only what is in it: in a pod the directory itself is a mount.
-  const saved = ['resources.pb', 'resources.pb.tmp']
+  const saved = ['resources.pb', 'resources.pb.new']
     .map((name) => `${stateDir}/${name}`)
     .filter((path) => statSync(path, { throwIfNoEntry: false }) !== undefined)
   for (const path of saved) rmSync(path)

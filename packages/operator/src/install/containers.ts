@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+// PURE: the containers of node pods, each with no more than it needs; docs/install.md says what each right is for.
+import {
+  drainMs,
+  nodeBinary,
+  operatorPort,
+  operatorService,
+  paths,
+  ports,
+  proxyUid,
+} from './names.ts'
+import type { Json, Resources } from './objects.ts'
+
+const restricted = {
+  readOnlyRootFilesystem: true,
+  allowPrivilegeEscalation: false,
+  privileged: false,
+} as const
+
+/** Root, for bpffs and cgroupfs are root's; of root's powers only these. */
+const agentSecurity = {
+  ...restricted,
+  runAsUser: 0,
+  runAsGroup: 0,
+  capabilities: { drop: ['ALL'], add: ['BPF', 'NET_ADMIN', 'PERFMON'] },
+  // CRI-O's default profile allows bpf(2) to CAP_SYS_ADMIN only (containerd's since late 2022 to CAP_BPF): that right would cost more
+  // than the filter is worth. Everything else of the pod has RuntimeDefault.
+  seccompProfile: { type: 'Unconfined' },
+} as const
+
+const env = (name: string, fieldPath: string): Json => ({
+  name,
+  valueFrom: { fieldRef: { fieldPath } },
+})
+
+const agentSocket = `${paths.agentRun}/agent.sock`
+const proxySocket = `${paths.proxyRun}/proxy.sock`
+
+/** Where things are: what the agent and its removal share. */
+const places = [
+  `--pin-dir=${paths.pins}`,
+  `--cgroup-root=${paths.cgroup}`,
+  `--state-dir=${paths.state}`,
+] as const
+
+const hostMounts = [
+  // Mounts of the host that come later are seen; the agent may make none.
+  { name: 'bpf', mountPath: paths.bpf, mountPropagation: 'HostToContainer' },
+  {
+    name: 'cgroup',
+    mountPath: paths.cgroup,
+    mountPropagation: 'HostToContainer',
+    readOnly: true,
+  },
+  { name: 'state', mountPath: paths.state },
+] as const
+
+const trustMounts = [
+  { name: 'ca', mountPath: paths.ca, readOnly: true },
+  { name: 'token', mountPath: paths.token, readOnly: true },
+] as const
+
+const operatorArgs = (namespace: string): string[] => [
+  '--node=$(NODE_NAME)',
+  `--operator=${operatorService}.${namespace}.svc:${operatorPort}`,
+  `--operator-ca=${paths.ca}/ca.crt`,
+  `--operator-token=${paths.token}/token`,
+]
+
+const agentDefaults: Resources = { requests: { cpu: '50m', memory: '256Mi' } }
+const proxyDefaults: Resources = { requests: { cpu: '100m', memory: '128Mi' } }
+
+function resourcesOf(given: Resources | undefined, defaults: Resources): Json {
+  const { requests = defaults.requests, limits = defaults.limits } = given ?? {}
+  return { ...(requests && { requests }), ...(limits && { limits }) }
+}
+
+/**
+ * The proxy's cgroup is the one of the pod, found by the pod's uid: it is known before the proxy starts and survives restarts of
+ * its container. So the agent's container may use the socket options as well; it has greater rights anyway.
+ */
+export function agentContainer(
+  image: string,
+  resources: Resources | undefined,
+  namespace: string,
+): Json {
+  return {
+    name: 'agent',
+    image,
+    args: [
+      ...operatorArgs(namespace),
+      ...places,
+      '--proxy-pod-uid=$(POD_UID)',
+      `--admin-socket=${agentSocket}`,
+      `--debug-port=${ports.debug}`,
+      `--metrics-port=${ports.metrics}`,
+      '--proxy-address=$(HOST_IPS)',
+      `--proxy-port=${ports.proxy}`,
+      `--proxy-admin-socket=${proxySocket}`,
+    ],
+    env: [
+      env('NODE_NAME', 'spec.nodeName'),
+      env('POD_UID', 'metadata.uid'),
+      env('HOST_IPS', 'status.hostIPs'),
+    ],
+    ports: [{ name: 'metrics', containerPort: ports.metrics }],
+    resources: resourcesOf(resources, agentDefaults),
+    securityContext: agentSecurity,
+    startupProbe: { ...agentProbe('/healthz'), failureThreshold: 30, periodSeconds: 2 },
+    livenessProbe: { ...agentProbe('/healthz'), periodSeconds: 10, timeoutSeconds: 5 },
+    readinessProbe: { ...agentProbe('/readyz'), periodSeconds: 5, timeoutSeconds: 5 },
+    volumeMounts: [
+      ...hostMounts,
+      ...trustMounts,
+      { name: 'agent-run', mountPath: paths.agentRun },
+      { name: 'proxy-run', mountPath: paths.proxyRun },
+    ],
+  }
+}
+
+/** Of the kubelet, on the node's own loopback. */
+const agentProbe = (path: string): Json => ({
+  httpGet: { host: '127.0.0.1', port: ports.debug, path },
+})
+
+export function proxyContainer(
+  image: string,
+  resources: Resources | undefined,
+  namespace: string,
+): Json {
+  return {
+    name: 'proxy',
+    image,
+    args: [
+      ...operatorArgs(namespace),
+      '--listen=$(HOST_IPS)',
+      `--port=${ports.proxy}`,
+      `--admin-socket=${proxySocket}`,
+      `--drain-timeout=${drainMs}`,
+    ],
+    env: [env('NODE_NAME', 'spec.nodeName'), env('HOST_IPS', 'status.hostIPs')],
+    ports: [{ name: 'proxy', containerPort: ports.proxy }],
+    resources: resourcesOf(resources, proxyDefaults),
+    securityContext: {
+      ...restricted,
+      runAsNonRoot: true,
+      runAsUser: proxyUid,
+      runAsGroup: proxyUid,
+      capabilities: { drop: ['ALL'] },
+    },
+    startupProbe: { ...socketProbe('/healthz'), failureThreshold: 30, periodSeconds: 2 },
+    // Each probe is a process: seldom.
+    livenessProbe: { ...socketProbe('/healthz'), periodSeconds: 20, timeoutSeconds: 10 },
+    readinessProbe: { ...socketProbe('/readyz'), periodSeconds: 10, timeoutSeconds: 10 },
+    volumeMounts: [...trustMounts, { name: 'proxy-run', mountPath: paths.proxyRun }],
+  }
+}
+
+/** A kubelet cannot ask a UNIX socket, and images have no curl: Node.js asks. */
+export function socketProbe(path: string, socketPath: string = proxySocket): Json {
+  const ask = `require('node:http').get({ socketPath: '${socketPath}', path: '${path}', timeout: 5000 }, ({ statusCode }) => process.exit(statusCode === 200 ? 0 : 1)).on('error', () => process.exit(1)).on('timeout', () => process.exit(1))`
+  return { exec: { command: [nodeBinary, '-e', ask] } }
+}
+
+/**
+ * `uninstall` takes the datapath away, again and again until it succeeds; only then `clean` runs and the pod is Ready, which is
+ * how the operator knows.
+ */
+export function removalContainers(image: string): Json {
+  const resources = resourcesOf(undefined, { requests: { cpu: '10m', memory: '64Mi' } })
+  return {
+    initContainers: [
+      {
+        name: 'uninstall',
+        image,
+        args: ['--uninstall', ...places],
+        // The condition of the Mesh says what was in the way.
+        terminationMessagePolicy: 'FallbackToLogsOnError',
+        resources,
+        securityContext: agentSecurity,
+        volumeMounts: hostMounts,
+      },
+    ],
+    containers: [
+      {
+        name: 'clean',
+        image,
+        command: [nodeBinary, '-e', 'setInterval(() => {}, 2 ** 30)'],
+        resources,
+        securityContext: {
+          ...restricted,
+          runAsNonRoot: true,
+          runAsUser: proxyUid,
+          capabilities: { drop: ['ALL'] },
+        },
+      },
+    ],
+  }
+}

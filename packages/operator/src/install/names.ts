@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// Names, ports and directories that the manifests, the images and the DaemonSet of the nodes agree on.
+
+/** Name of the DaemonSet, of its Service and its PodMonitor. */
+export const nodeName = 'pillion-node'
+export const nodeServiceAccount = 'pillion-node'
+/** Service of the operator, in its namespace. */
+export const operatorService = 'pillion-operator'
+export const operatorPort = 15_010
+
+export const finalizer = 'mesh.pillion.dev/datapath'
+/** Of the template of node pods: pods that have another one are to be replaced. */
+export const revisionAnnotation = 'mesh.pillion.dev/revision'
+/** Of the DaemonSet: why and where the roll-out of a revision stopped. Removing it goes on. */
+export const haltedAnnotation = 'mesh.pillion.dev/halted'
+
+export const nodeLabels = {
+  'app.kubernetes.io/name': nodeName,
+  'app.kubernetes.io/part-of': 'pillion',
+} as const
+
+/** In both processes' containers. */
+export const paths = {
+  cgroup: '/sys/fs/cgroup',
+  bpf: '/sys/fs/bpf',
+  pins: '/sys/fs/bpf/pillion',
+  state: '/var/lib/pillion',
+  /** Only the agent sees it: its socket is as good as its privileges. */
+  agentRun: '/run/pillion/agent',
+  proxyRun: '/run/pillion/proxy',
+  ca: '/etc/pillion/ca',
+  token: '/var/run/secrets/pillion',
+} as const
+
+export const ports = { proxy: 15_001, debug: 15_099, metrics: 15_090 } as const
+
+/** Of the proxy's process, and of the group that shares its sockets. */
+export const proxyUid = 15_021
+
+/** Where the images have Node.js. */
+export const nodeBinary = '/usr/local/bin/node'
+
+/** How long the proxy finishes requests, and how long until the kubelet ends a pod by force. */
+export const drainMs = 25_000
+export const graceSeconds = 40
