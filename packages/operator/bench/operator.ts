@@ -43,6 +43,7 @@ const before = process.cpuUsage()
 const end = performance.now() + seconds * 1000
 let pending: ReturnType<typeof slice>[] = []
 let timer: NodeJS.Timeout | undefined
+let next = performance.now()
 for (let i = 0; performance.now() < end; i++) {
   made.push(String(process.hrtime.bigint()))
   pending.push(slice(size, (i * 7919) % services, i))
@@ -51,7 +52,8 @@ for (let i = 0; performance.now() < end; i++) {
     publish(pending)
     pending = []
   }, debounceMs)
-  await sleep((1000 / rate) * (0.5 + Math.random()))
+  next += (1000 / rate) * (0.5 + Math.random())
+  await sleep(Math.max(0, next - performance.now()))
 }
 await sleep(1000)
 const cpu = process.cpuUsage(before)

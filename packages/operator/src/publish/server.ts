@@ -6,6 +6,7 @@ import { Server, ServerCredentials, status } from '@grpc/grpc-js'
 import { isLocalAddress, NodeConfigService } from '@pillion/contract'
 import { messageOf, OperatorError } from '../errors.ts'
 import type { Authenticate } from './authenticate.ts'
+import { encodeDelta } from './encode.ts'
 import type { PublishMetrics } from './metrics.ts'
 import type { Publisher } from './publisher.ts'
 import { serveStream, type Call, type StreamLimits } from './stream.ts'
@@ -73,21 +74,25 @@ export async function serve(
     streams += by
     if (metrics !== undefined) metrics.streams = streams
   }
-  server.addService(NodeConfigService, {
-    watch: (call: Call) => {
-      if (streams >= serverLimits.maxStreams) {
-        metrics?.refused(status.RESOURCE_EXHAUSTED)
-        call.emit('error', {
-          code: status.RESOURCE_EXHAUSTED,
-          details: `${streams} streams are open already`,
-        })
-        return
-      }
-      count(1)
-      call.once('close', () => count(-1))
-      serveStream(call, streamOptions)
+  const watch = { ...NodeConfigService.watch, responseSerialize: encodeDelta }
+  server.addService(
+    { watch },
+    {
+      watch: (call: Call) => {
+        if (streams >= serverLimits.maxStreams) {
+          metrics?.refused(status.RESOURCE_EXHAUSTED)
+          call.emit('error', {
+            code: status.RESOURCE_EXHAUSTED,
+            details: `${streams} streams are open already`,
+          })
+          return
+        }
+        count(1)
+        call.once('close', () => count(-1))
+        serveStream(call, streamOptions)
+      },
     },
-  })
+  )
   const port = await new Promise<number>((resolve, reject) => {
     const credentials = tls ?? ServerCredentials.createInsecure()
     server.bindAsync(address, credentials, (error, bound) => {
