@@ -10,7 +10,7 @@ import { ObjectIndex } from './index/objects.ts'
 import { Metrics } from './metrics.ts'
 import type { Options } from './options.ts'
 import { directoryPlatform, kubernetesPlatform, type Platform } from './platform.ts'
-import { Publisher } from './publish/publisher.ts'
+import { Publisher, type SubscriberStatus } from './publish/publisher.ts'
 import { secureServing, type Secured } from './publish/secure.ts'
 import { serve } from './publish/server.ts'
 import { objectStatuses } from './status/conditions.ts'
@@ -113,6 +113,11 @@ export class Control {
         return reportOf(this.publisher.status(), this.#published(), keys)
       },
       scheduleStatus: () => this.scheduleStatus(),
+      view: () => ({
+        version: this.publisher.version,
+        subscribers: this.#subscribers(),
+        nodes: this.nodes(),
+      }),
     })
   }
 
@@ -142,12 +147,7 @@ export class Control {
 
   /** The value behind /debug/status and the STATUS files. */
   status(): Summary {
-    const published = this.#published()
-    const keys = [...(this.#compiled?.conditions.keys() ?? [])]
-    const others = this.#platform
-      .reports()
-      .map((report) => translate(report, published, keys))
-    const subscribers = merge(this.publisher.status(), others)
+    const subscribers = this.#subscribers()
     const objects = objectStatuses({
       conditions: this.#compiled?.conditions ?? new Map(),
       parents: this.#compiled?.attachments.parents ?? new Map(),
@@ -158,6 +158,16 @@ export class Control {
       generations: this.#generations,
     })
     return { version: this.publisher.version, objects, errors: this.#errors, subscribers }
+  }
+
+  /** Of all replicas. */
+  #subscribers(): SubscriberStatus[] {
+    const published = this.#published()
+    const keys = [...(this.#compiled?.conditions.keys() ?? [])]
+    const others = this.#platform
+      .reports()
+      .map((report) => translate(report, published, keys))
+    return merge(this.publisher.status(), others)
   }
 
   /** Names of the Node objects, sorted. */

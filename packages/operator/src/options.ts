@@ -122,6 +122,18 @@ export const optionTable = {
     '',
     'names and addresses in the certificate beside pillion-operator.NAMESPACE.svc, comma separated',
   ),
+  agentImage: option(
+    'agent-image',
+    'text',
+    '',
+    'image of the agent on nodes, unless the Mesh names one; empty: the operator installs nothing on nodes',
+  ),
+  proxyImage: option(
+    'proxy-image',
+    'text',
+    '',
+    'image of the L7 proxy on nodes, unless the Mesh names one',
+  ),
   adminSocket: option(
     'admin-socket',
     'text',

@@ -10,6 +10,8 @@ import { Elector } from './ha/elector.ts'
 import { loadSeed, seededPools } from './ha/numbers.ts'
 import { PeerBoard } from './ha/peer-board.ts'
 import type { PeerReport } from './ha/peers.ts'
+import type { NodeView } from './install/pods.ts'
+import { Installer } from './install/rollout.ts'
 import { registerWatchMetrics } from './metrics.ts'
 import type { Options } from './options.ts'
 import { EventRecorder } from './status/events.ts'
@@ -29,6 +31,8 @@ export interface Served {
   report(): PeerReport
   /** Status is to be looked at again. */
   scheduleStatus(): void
+  /** What is known of the nodes. */
+  view(): NodeView
 }
 
 export interface Platform {
@@ -113,6 +117,9 @@ export async function kubernetesPlatform(
     report: () => served?.report() ?? { places: [], contents: {}, missing: {} },
     onChange: () => served?.scheduleStatus(),
   })
+  const view = (): NodeView =>
+    served?.view() ?? { version: 0, subscribers: [], nodes: [] }
+  const installer = new Installer({ client, view, log, ...options, ...limits })
   const elector = new Elector({
     client,
     namespace,
@@ -126,6 +133,7 @@ export async function kubernetesPlatform(
     onLead: (isLeader) => {
       status.lead(isLeader)
       board.lead(isLeader)
+      if (options.agentImage !== '') installer.lead(isLeader)
       served?.scheduleStatus()
     },
   })
@@ -138,7 +146,10 @@ export async function kubernetesPlatform(
     numbers: { load: () => pools, save: () => undefined },
     isFresh: () => source.staleMs < staleLimitMs,
     reports: () => board.reports(),
-    changed: () => board.changed(),
+    changed: () => {
+      board.changed()
+      installer.changed()
+    },
     serve: (each) => {
       served = each
       registerWatchMetrics(each.registry, { source, status, events, elector })
@@ -148,6 +159,7 @@ export async function kubernetesPlatform(
     close: async () => {
       await source.close()
       await status.close()
+      await installer.close()
       await board.close()
       // Last: while others wait for the lease, nobody writes.
       await elector.close()

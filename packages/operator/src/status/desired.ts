@@ -3,6 +3,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { ParentRef } from '../api/route.ts'
 import { isBad, type Condition } from '../compile/condition.ts'
+import { installedType } from '../install/condition.ts'
 import type { Shown } from '../watch/held.ts'
 import type { ObjectStatus, ParentStatus } from './conditions.ts'
 
@@ -26,9 +27,25 @@ export interface RouteParent {
   readonly conditions: readonly ApiCondition[]
 }
 
+/** PolicyAncestorStatus of the Gateway API (GEP-713). */
+export interface PolicyAncestor {
+  readonly ancestorRef: {
+    readonly group: string
+    readonly kind: string
+    readonly name: string
+  }
+  readonly controllerName: string
+  readonly conditions: readonly ApiCondition[]
+}
+
 export type StatusBody =
   | { readonly conditions: readonly ApiCondition[] }
   | { readonly parents: readonly RouteParent[] }
+  | { readonly ancestors: readonly PolicyAncestor[] }
+  | {
+      readonly conditions: readonly ApiCondition[]
+      readonly supportedFeatures: readonly { readonly name: string }[]
+    }
 
 /** maxLength of messages in meta/v1, and maxItems of parents. */
 const maxMessage = 32_768
@@ -96,8 +113,12 @@ export function isShown(body: StatusBody, shown: Shown): boolean {
   const status = (shown.status ?? {}) as { conditions?: unknown; parents?: unknown }
   return 'parents' in body
     ? isDeepStrictEqual(plain(body.parents), plain(status.parents ?? []))
-    : isDeepStrictEqual(plain(body.conditions), plain(status.conditions ?? []))
+    : isDeepStrictEqual(plain(body.conditions), plain(own(status.conditions)))
 }
+
+/** Without the condition of a Mesh that the installation writes. */
+const own = (conditions: unknown): unknown =>
+  ((conditions ?? []) as ApiCondition[]).filter(({ type }) => type !== installedType)
 
 /** Conditions that went bad, or are bad for another reason than before. */
 export function turnedBad(body: StatusBody, shown: Shown): ApiCondition[] {

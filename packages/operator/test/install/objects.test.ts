@@ -6,8 +6,6 @@ import { join } from 'node:path'
 import t from 'tap'
 import { socketProbe } from '../../src/install/containers.ts'
 import { nodeDaemonSet, revisionIn, type MeshInstall } from '../../src/install/objects.ts'
-import { optionTable as agentOptions } from '../../../node-agent/src/options.ts'
-import { optionTable as proxyOptions } from '../../../node-l7-proxy/src/options.ts'
 
 interface Container {
   readonly name: string
@@ -67,30 +65,6 @@ t.test('nobody has more than it needs', async (t) => {
   for (const field of ['hostPID', 'hostIPC']) t.notOk(field in spec, field)
   const host = named(spec, 'proxy').volumeMounts?.map(({ name }) => name)
   t.strictSame(host, ['ca', 'token', 'proxy-run'], 'the proxy sees nothing of the host')
-})
-
-t.test('every flag exists, every required one is given', async (t) => {
-  const tables = { agent: agentOptions, proxy: proxyOptions }
-  for (const [name, table] of Object.entries(tables)) {
-    const flags = named(podSpec(), name).args.map(
-      (arg) => /^--([a-z0-9-]+)=/.exec(arg)?.[1],
-    )
-    t.strictSame(
-      flags.filter((flag) => !table.some((row) => row.flag === flag)),
-      [],
-      name,
-    )
-    const required = table.filter((row) => row.default === undefined)
-    t.strictSame(
-      required.filter((row) => !flags.includes(row.flag)),
-      [],
-      name,
-    )
-  }
-  const [removal] = podSpec({}, { isRemoval: true }).initContainers ?? []
-  const flags = removal?.args.map((arg) => arg.replace(/^--|=.*/g, '')) ?? []
-  const known = ['uninstall', ...agentOptions.map(({ flag }) => flag)]
-  t.ok(flags.length > 3 && flags.every((flag) => known.includes(flag)), flags.join())
 })
 
 t.test('mounts have volumes, and paths are below them', async (t) => {
