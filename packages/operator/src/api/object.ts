@@ -2,6 +2,7 @@
 // One object: which schema it has, and what is wrong with it in words that name the field.
 import { z } from 'zod'
 import * as core from './core.ts'
+import { backendTrafficPolicy, xMesh } from './experimental.ts'
 import { accessPolicy, l7Service, mesh } from './mesh.ts'
 import { grpcRoute, httpRoute } from './route.ts'
 
@@ -19,6 +20,8 @@ const schemas = {
   L7Service: l7Service,
   HTTPRoute: httpRoute,
   GRPCRoute: grpcRoute,
+  XBackendTrafficPolicy: backendTrafficPolicy,
+  XMesh: xMesh,
 } as const
 
 export type ApiKind = keyof typeof schemas
@@ -31,6 +34,8 @@ const groups: Readonly<Record<ApiKind, string>> = {
   AccessPolicy: 'mesh.pillion.dev',
   HTTPRoute: 'gateway.networking.k8s.io',
   GRPCRoute: 'gateway.networking.k8s.io',
+  XBackendTrafficPolicy: 'gateway.networking.x-k8s.io',
+  XMesh: 'gateway.networking.x-k8s.io',
   NetworkPolicy: 'networking.k8s.io',
   EndpointSlice: 'discovery.k8s.io',
   Namespace: '',
@@ -40,7 +45,7 @@ const groups: Readonly<Record<ApiKind, string>> = {
   Service: '',
 }
 
-const clusterScoped: ReadonlySet<string> = new Set(['Mesh', 'Namespace', 'Node'])
+const clusterScoped: ReadonlySet<string> = new Set(['Mesh', 'Namespace', 'Node', 'XMesh'])
 
 /** Metadata with its namespace resolved: '' for what is cluster scoped. */
 export type Metadata = Omit<core.Metadata, 'namespace'> & { readonly namespace: string }

@@ -5,6 +5,7 @@ import { keyOf, type ApiObject } from '../api/object.ts'
 import type { ParentRef } from '../api/route.ts'
 import type { Snapshot } from '../index/objects.ts'
 import { accepted, refused, type Condition } from './condition.ts'
+import { compileTrafficPolicies, type RetryConstraint } from './traffic-policies.ts'
 import { unsupported } from './unsupported.ts'
 
 export type Route = ApiObject<'HTTPRoute'> | ApiObject<'GRPCRoute'>
@@ -16,6 +17,8 @@ export interface Declaration {
   readonly protocol: L7Protocol
   readonly failureMode: FailureMode
   readonly l7Service: ApiObject<'L7Service'> | undefined
+  /** Of the whole Service (GEP-3388). */
+  readonly retryConstraint: RetryConstraint | undefined
   /** Routes of the Service's own namespace: for every client. */
   readonly producers: readonly Route[]
   /** Routes of other namespaces: for clients of the route's namespace. */
@@ -64,6 +67,7 @@ interface Target {
 }
 
 export function attach(snapshot: Snapshot): Attachments {
+  const policies = compileTrafficPolicies(snapshot)
   const conditions = new Map<string, Condition[]>()
   const routes = new Map<string, { target: Target; routes: Route[] }>()
   const parentsOf = new Map<Route, Parent[]>()
@@ -101,6 +105,9 @@ export function attach(snapshot: Snapshot): Attachments {
         : impliedProtocol(first, attached?.target.port),
       failureMode: failureModeOf(snapshot, l7Service),
       l7Service,
+      retryConstraint: policies.retryConstraints.get(
+        name.slice(0, name.lastIndexOf(':')),
+      ),
       producers: winners.filter((route) => route.metadata.namespace === namespace),
       consumers: winners.filter((route) => route.metadata.namespace !== namespace),
     })
@@ -119,6 +126,7 @@ export function attach(snapshot: Snapshot): Attachments {
       })),
     )
   }
+  for (const [key, verdict] of policies.conditions) conditions.set(key, [...verdict])
   return { declarations, parents, conditions }
 }
 

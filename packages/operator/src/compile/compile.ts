@@ -78,7 +78,15 @@ export function compile(
       : previous.workloads
   const attachments =
     previous === undefined ||
-    touched('Service', 'HTTPRoute', 'GRPCRoute', 'L7Service', 'Mesh')
+    touched(
+      'Service',
+      'HTTPRoute',
+      'GRPCRoute',
+      'L7Service',
+      'Mesh',
+      'XBackendTrafficPolicy',
+      'XMesh',
+    )
       ? attach(snapshot)
       : previous.attachments
   const services = compileServices(

@@ -87,25 +87,35 @@ export function compileRoutes(
   }
 }
 
-function hasDefaults({ l7Service }: Declaration): boolean {
+function hasDefaults({ l7Service, retryConstraint }: Declaration): boolean {
   const spec = l7Service?.spec
-  return (spec?.timeouts ?? spec?.retries ?? spec?.retryBudget) !== undefined
+  const own = spec?.timeouts ?? spec?.retries ?? spec?.retryBudget
+  return (own ?? retryConstraint) !== undefined
 }
 
-function defaults({
+/** The L7Service is about this mesh and this port, so it says more than the standard's policy for the whole Service. */
+function budgetOf({
   l7Service,
-}: Declaration): Pick<
-  RouteTable,
-  'retryBudget' | 'requestTimeoutMs' | 'backendTimeoutMs' | 'retry'
-> {
-  const { timeouts, retries, retryBudget } = l7Service?.spec ?? {}
+  retryConstraint,
+}: Declaration): RouteTable['retryBudget'] {
+  const own = l7Service?.spec.retryBudget
+  const budget = own ?? retryConstraint?.budget
+  if (budget === undefined) return undefined
+  const rate = own === undefined ? retryConstraint?.minRetryRate : own.minRetryRate
   return {
-    retryBudget: retryBudget && {
-      percent: retryBudget.percent,
-      intervalMs: retryBudget.interval,
-      minRetries: retryBudget.minRetryRate?.count ?? 10,
-      minIntervalMs: retryBudget.minRetryRate?.interval ?? 1000,
-    },
+    percent: budget.percent,
+    intervalMs: budget.interval,
+    minRetries: rate?.count ?? 10,
+    minIntervalMs: rate?.interval ?? 1000,
+  }
+}
+
+function defaults(
+  declaration: Declaration,
+): Pick<RouteTable, 'retryBudget' | 'requestTimeoutMs' | 'backendTimeoutMs' | 'retry'> {
+  const { timeouts, retries } = declaration.l7Service?.spec ?? {}
+  return {
+    retryBudget: budgetOf(declaration),
     requestTimeoutMs: timeouts?.request ?? 0,
     backendTimeoutMs: timeouts?.backendRequest ?? 0,
     retry: retries && serviceRetry(retries),

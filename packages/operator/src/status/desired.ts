@@ -5,6 +5,8 @@ import type { ParentRef } from '../api/route.ts'
 import { isBad, type Condition } from '../compile/condition.ts'
 import { installedType } from '../install/condition.ts'
 import type { Shown } from '../watch/held.ts'
+import { supportedFeatures } from '../compile/traffic-policies.ts'
+import { ancestorsOf, type Ancestor } from './ancestors.ts'
 import type { ObjectStatus, ParentStatus } from './conditions.ts'
 
 /** Our name in status.parents[] of routes, and in GatewayClass-like fields. */
@@ -27,21 +29,10 @@ export interface RouteParent {
   readonly conditions: readonly ApiCondition[]
 }
 
-/** PolicyAncestorStatus of the Gateway API (GEP-713). */
-export interface PolicyAncestor {
-  readonly ancestorRef: {
-    readonly group: string
-    readonly kind: string
-    readonly name: string
-  }
-  readonly controllerName: string
-  readonly conditions: readonly ApiCondition[]
-}
-
 export type StatusBody =
   | { readonly conditions: readonly ApiCondition[] }
   | { readonly parents: readonly RouteParent[] }
-  | { readonly ancestors: readonly PolicyAncestor[] }
+  | { readonly ancestors: readonly Ancestor<ApiCondition>[] }
   | {
       readonly conditions: readonly ApiCondition[]
       readonly supportedFeatures: readonly { readonly name: string }[]
@@ -53,6 +44,11 @@ const maxParents = 32
 
 export function isRoute(kind: string): boolean {
   return kind === 'HTTPRoute' || kind === 'GRPCRoute'
+}
+
+/** Whether the status of the kind has entries of other controllers beside ours. */
+export function isShared(kind: string): boolean {
+  return isRoute(kind) || kind === 'XBackendTrafficPolicy'
 }
 
 /**
@@ -83,10 +79,23 @@ export function desiredStatus(
           known?.status === condition.status ? known.lastTransitionTime : now,
       }
     })
+  if (kind === 'XBackendTrafficPolicy') {
+    const { ancestors = [] } = (shown.status ?? {}) as Partial<Listed>
+    const list = ancestorsOf(
+      ancestors,
+      shown.targetRefs,
+      object !== undefined,
+      controllerName,
+      (before) => make(object?.conditions ?? [], before),
+    )
+    return { ancestors: list }
+  }
   if (!isRoute(kind)) {
     if (object === undefined) return undefined
-    const { conditions = [] } = (shown.status ?? {}) as { conditions?: ApiCondition[] }
-    return { conditions: make(object.conditions, conditions) }
+    const { conditions: known = [] } = (shown.status ?? {}) as Partial<Listed>
+    const conditions = make(object.conditions, known)
+    if (kind !== 'XMesh') return { conditions }
+    return { conditions, supportedFeatures: supportedFeatures.map((name) => ({ name })) }
   }
   const { parents: before = [] } = (shown.status ?? {}) as { parents?: RouteParent[] }
   const wanted = parentsOf(object, shown).map(({ parentRef, conditions }) => {
@@ -110,10 +119,11 @@ export function desiredStatus(
 
 /** True when `shown` says all of `body`. */
 export function isShown(body: StatusBody, shown: Shown): boolean {
-  const status = (shown.status ?? {}) as { conditions?: unknown; parents?: unknown }
-  return 'parents' in body
-    ? isDeepStrictEqual(plain(body.parents), plain(status.parents ?? []))
-    : isDeepStrictEqual(plain(body.conditions), plain(own(status.conditions)))
+  const status = (shown.status ?? {}) as Partial<Listed>
+  return Object.entries(body).every(([field, value]) => {
+    const now = status[field as keyof Listed] ?? []
+    return isDeepStrictEqual(plain(value), plain(field === 'conditions' ? own(now) : now))
+  })
 }
 
 /** Without the condition of a Mesh that the installation writes. */
@@ -122,8 +132,8 @@ const own = (conditions: unknown): unknown =>
 
 /** Conditions that went bad, or are bad for another reason than before. */
 export function turnedBad(body: StatusBody, shown: Shown): ApiCondition[] {
-  const before = conditionsOf((shown.status ?? {}) as Partial<RouteAndOwn>)
-  return conditionsOf(body as Partial<RouteAndOwn>).filter((condition) => {
+  const before = conditionsOf((shown.status ?? {}) as Partial<Listed>)
+  return conditionsOf(body as Partial<Listed>).filter((condition) => {
     // Nodes take a moment to answer: that is no news for anybody.
     if (!isBad(condition as Condition) || condition.reason === 'Pending') return false
     return !before.some(
@@ -135,16 +145,21 @@ export function turnedBad(body: StatusBody, shown: Shown): ApiCondition[] {
   })
 }
 
-interface RouteAndOwn {
+/** Every list that some status has. */
+interface Listed {
   readonly conditions: readonly ApiCondition[]
   readonly parents: readonly RouteParent[]
+  readonly ancestors: readonly Ancestor<ApiCondition>[]
+  readonly supportedFeatures: readonly unknown[]
 }
 
 function conditionsOf({
   conditions = [],
   parents = [],
-}: Partial<RouteAndOwn>): ApiCondition[] {
-  return [...conditions, ...parents.filter(isOurs).flatMap((parent) => parent.conditions)]
+  ancestors = [],
+}: Partial<Listed>): ApiCondition[] {
+  const listed = [...parents, ...ancestors].filter(isOurs)
+  return [...conditions, ...listed.flatMap((each) => each.conditions)]
 }
 
 /** A route that never was valid has no parsed parentRefs: what it says of itself must do. */
@@ -162,8 +177,8 @@ function parentsOf(
     }))
 }
 
-function isOurs(parent: RouteParent): boolean {
-  return parent.controllerName === controllerName
+function isOurs(entry: { controllerName: string }): boolean {
+  return entry.controllerName === controllerName
 }
 
 function writtenRef(ref: ParentRef): Record<string, unknown> {

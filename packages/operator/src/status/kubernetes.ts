@@ -14,7 +14,13 @@ import {
   type CompiledResource,
 } from '../watch/resources.ts'
 import type { ObjectStatus } from './conditions.ts'
-import { desiredStatus, isRoute, isShown, turnedBad, type StatusBody } from './desired.ts'
+import {
+  desiredStatus,
+  isShared,
+  isShown,
+  turnedBad,
+  type StatusBody,
+} from './desired.ts'
 import type { EventRecorder } from './events.ts'
 import type { StatusSink, Summary } from './sink.ts'
 
@@ -243,8 +249,8 @@ export class KubernetesStatus implements StatusSink {
 }
 
 /**
- * Our kinds: server-side apply, their status has no other owner. Routes: `parents` is one atomic list of many controllers, and
- * applying it would take the others' entries from them; so the list that was read is written back, if nobody wrote meanwhile.
+ * Our kinds: server-side apply, their status has no other owner. Routes and policies: `parents` or `ancestors` is one atomic list of many
+ * controllers, and applying it would take the others' entries from them; so the list that was read is written back, if nobody wrote meanwhile.
  */
 function requestOf(
   resource: CompiledResource,
@@ -255,7 +261,7 @@ function requestOf(
   const { namespace, name } = partsOf(key)
   const path = pathOf(resource, { namespace, name }, 'status')
   const method = 'PATCH'
-  if (isRoute(resource.kind)) {
+  if (isShared(resource.kind)) {
     return {
       method,
       path,

@@ -23,6 +23,8 @@ export interface Shown {
   readonly status: unknown
   /** spec.parentRefs as written: an invalid route has none that was parsed. */
   readonly parentRefs: unknown
+  /** spec.targetRefs of a policy, as written. */
+  readonly targetRefs: unknown
 }
 
 /** Takes changes of what is in force; the later of two for a key wins. */
@@ -158,12 +160,14 @@ function prune(object: ServerObject, kind: ApiKind, apiVersion: string): RawObje
 /** What the status writer has to know of an object. */
 export function shownOf({ metadata, ...object }: ServerObject): Shown {
   const { generation, resourceVersion = '', uid } = metadata
+  const spec = object['spec'] as Record<string, unknown> | undefined
   return {
     uid: textOf(uid),
     resourceVersion,
     generation: typeof generation === 'number' ? generation : 0,
     status: object['status'],
-    parentRefs: (object['spec'] as { parentRefs?: unknown } | undefined)?.parentRefs,
+    parentRefs: spec?.['parentRefs'],
+    targetRefs: spec?.['targetRefs'],
   }
 }
 

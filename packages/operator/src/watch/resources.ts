@@ -27,6 +27,11 @@ const gateway = {
   version: 'v1',
   optional: true,
 } as const
+const experimental = {
+  group: 'gateway.networking.x-k8s.io',
+  version: 'v1alpha1',
+  optional: true,
+} as const
 const core = { group: '', version: 'v1', optional: false } as const
 
 /** Kinds that are compiled. */
@@ -61,6 +66,12 @@ export const compiledResources: readonly CompiledResource[] = [
   { ...mesh, kind: 'AccessPolicy', plural: 'accesspolicies' },
   { ...gateway, kind: 'HTTPRoute', plural: 'httproutes' },
   { ...gateway, kind: 'GRPCRoute', plural: 'grpcroutes' },
+  {
+    ...experimental,
+    kind: 'XBackendTrafficPolicy',
+    plural: 'xbackendtrafficpolicies',
+  },
+  { ...experimental, kind: 'XMesh', plural: 'xmeshes' },
 ]
 
 /** Which CRDs there are; names are enough. */
@@ -80,6 +91,8 @@ export const statusKinds: ReadonlySet<string> = new Set([
   'AccessPolicy',
   'HTTPRoute',
   'GRPCRoute',
+  'XBackendTrafficPolicy',
+  'XMesh',
 ])
 
 export function apiVersionOf({ group, version }: Resource): string {
