@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Local pods, found by their cgroups: <root>/kubepods[/<QoS>]/pod<uid>, or systemd's names. inotify says that something
-// changed, a scan says what; a slow rescan makes up for lost notifications.
+// Local pods, found by their cgroups (pod-path.ts). inotify names what was made or removed, within a millisecond or so; a slow
+// scan of everything makes up for lost notifications.
 import { readdirSync, statSync, watch, type FSWatcher } from 'node:fs'
-import { basename, join } from 'node:path'
+import { join, relative } from 'node:path'
 import { AgentError } from './errors.ts'
+import { placeOf } from './pod-path.ts'
 
 export interface PodCgroup {
   /** Inode number of the directory: what the kernel calls the cgroup's id. */
@@ -11,15 +12,8 @@ export interface PodCgroup {
   readonly path: string
 }
 
-const kubepodsNames: ReadonlySet<string> = new Set(['kubepods', 'kubepods.slice'])
-const qosName = /^(?:besteffort|burstable|kubepods-(?:besteffort|burstable)\.slice)$/
-const podName = /^(?:kubepods(?:-[a-z]+)?-)?pod([0-9a-zA-Z_-]+?)(?:\.slice)?$/
-
-/** uid of the pod whose cgroup has this name; undefined: it is no pod's. systemd has "_" where the uid has "-". */
-export function podUidOf(name: string): string | undefined {
-  const uid = podName.exec(name)?.[1]
-  return name.endsWith('.slice') ? uid?.replaceAll('_', '-') : uid
-}
+/** The kubelet's cgroupRoot may put kubepods so many directories below ours. */
+const maxPrefixDepth = 3
 
 /** Directory of a pod's cgroup. Throws AgentError OPTION when there is none, as with a wrong --cgroup-root. */
 export function podCgroup(root: string, uid: string): string {
@@ -30,7 +24,7 @@ export function podCgroup(root: string, uid: string): string {
   } finally {
     cgroups.close()
   }
-  const message = `--proxy-pod-uid: no cgroup of pod ${uid} below ${root}/kubepods or ${root}/kubepods.slice`
+  const message = `--proxy-pod-uid: no cgroup of pod ${uid} below kubepods in ${root}`
   throw new AgentError('OPTION', message)
 }
 
@@ -40,6 +34,8 @@ export class PodCgroups {
   readonly #watchers = new Map<string, FSWatcher>()
   readonly #timer: NodeJS.Timeout
   #scheduled: NodeJS.Immediate | undefined
+  /** Directories that were named since the last turn; undefined: look at everything. */
+  #named: Set<string> | undefined = new Set()
   #pods: ReadonlyMap<string, PodCgroup> = new Map()
   #kubepodsId: bigint | undefined
 
@@ -77,57 +73,81 @@ export class PodCgroups {
 
   /** True when something changed. Watches before it reads: what is made in between is notified. */
   #scan(): boolean {
-    const parents: string[] = [this.#root]
+    const watched = new Set([this.#root])
     this.#watch(this.#root)
     const pods = new Map<string, PodCgroup>()
-    let kubepodsId: bigint | undefined
-    for (const name of this.#directories(this.#root)) {
-      if (!kubepodsNames.has(name)) continue
-      const kubepods = join(this.#root, name)
-      kubepodsId ??= idOf(kubepods)
-      this.#scanParent(kubepods, pods, parents)
-    }
+    const trees = this.#findKubepods()
+    for (const tree of trees) this.#scanParent(tree, pods, watched)
     for (const [path, watcher] of this.#watchers) {
-      if (parents.includes(path)) continue
+      if (watched.has(path)) continue
       watcher.close()
       this.#watchers.delete(path)
     }
+    const kubepodsId = trees[0] === undefined ? undefined : idOf(trees[0])
     const changed = kubepodsId !== this.#kubepodsId || !samePods(this.#pods, pods)
     this.#kubepodsId = kubepodsId
     this.#pods = pods
     return changed
   }
 
-  #scanParent(path: string, pods: Map<string, PodCgroup>, parents: string[]): void {
-    parents.push(path)
+  /** The highest kubepods: one inside of a pod is that pod's own business (Kubernetes in Kubernetes). */
+  #findKubepods(): string[] {
+    let level = [this.#root]
+    for (let depth = 0; depth <= maxPrefixDepth && level.length > 0; depth++) {
+      const below = level.flatMap((path) =>
+        directories(path).map((name) => join(path, name)),
+      )
+      const found = below.filter((path) => this.#placeOf(path).kind === 'kubepods')
+      if (found.length > 0) return found.sort()
+      level = below
+    }
+    return []
+  }
+
+  #scanParent(path: string, pods: Map<string, PodCgroup>, watched: Set<string>): void {
+    watched.add(path)
     this.#watch(path)
-    for (const name of this.#directories(path)) {
+    for (const name of directories(path)) {
       const child = join(path, name)
-      if (qosName.test(name) && kubepodsNames.has(basename(path))) {
-        this.#scanParent(child, pods, parents)
-        continue
-      }
-      const uid = podUidOf(name)
-      const id = uid === undefined ? undefined : idOf(child)
-      if (uid !== undefined && id !== undefined) pods.set(uid, { id, path: child })
+      const place = this.#placeOf(child)
+      if (place.kind === 'qos') this.#scanParent(child, pods, watched)
+      if (place.kind !== 'pod') continue
+      const id = idOf(child)
+      if (id !== undefined) pods.set(place.uid, { id, path: child })
     }
   }
 
-  #directories(path: string): string[] {
-    try {
-      return readdirSync(path, { withFileTypes: true })
-        .filter((entry) => entry.isDirectory())
-        .map(({ name }) => name)
-    } catch {
-      return [] // removed a moment ago
+  /** Looks at these directories only: with a thousand pods, a thousand new ones cost what they cost. True: changed. */
+  #look(paths: ReadonlySet<string>): boolean {
+    const pods = new Map(this.#pods)
+    let changed = false
+    for (const path of paths) {
+      const place = this.#placeOf(path)
+      // A file of kubepods itself, most often: they change all the time.
+      if (place.kind === 'foreign') continue
+      if (place.kind !== 'pod') return this.#scan() || changed
+      const id = idOf(path)
+      const known = pods.get(place.uid)
+      if (id === known?.id) continue
+      // Another directory of this pod (the driver has changed) may be the one that counts.
+      if (id === undefined && known?.path !== path) continue
+      if (id === undefined) pods.delete(place.uid)
+      else pods.set(place.uid, { id, path })
+      changed = true
     }
+    this.#pods = pods
+    return changed
+  }
+
+  #placeOf(path: string) {
+    return placeOf(relative(this.#root, path))
   }
 
   #watch(path: string): void {
     if (this.#watchers.has(path)) return
     try {
-      const watcher = watch(path, { persistent: false }, () => {
-        this.#soon()
+      const watcher = watch(path, { persistent: false }, (_, name) => {
+        this.#soon(name === null || path === this.#root ? undefined : join(path, name))
       })
       watcher.on('error', () => {
         this.#forget(path)
@@ -141,15 +161,29 @@ export class PodCgroups {
   #forget(path: string): void {
     this.#watchers.get(path)?.close()
     this.#watchers.delete(path)
-    this.#soon()
+    this.#soon(undefined)
   }
 
-  /** One scan for all notifications of this turn. */
-  #soon(): void {
+  /** One look for all notifications of this turn. */
+  #soon(path: string | undefined): void {
+    if (path === undefined) this.#named = undefined
+    else this.#named?.add(path)
     this.#scheduled ??= setImmediate(() => {
       this.#scheduled = undefined
-      this.rescan()
+      const named = this.#named
+      this.#named = new Set()
+      if (named === undefined ? this.#scan() : this.#look(named)) this.#onChange()
     })
+  }
+}
+
+function directories(path: string): string[] {
+  try {
+    return readdirSync(path, { withFileTypes: true })
+      .filter((entry) => entry.isDirectory())
+      .map(({ name }) => name)
+  } catch {
+    return [] // removed a moment ago
   }
 }
 

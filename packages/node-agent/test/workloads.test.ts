@@ -3,10 +3,9 @@ import { mkdirSync, mkdtempSync, renameSync, rmdirSync, rmSync, statSync } from 
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
-import { PodCgroups, podUidOf } from '../src/workloads.ts'
+import { PodCgroups } from '../src/workloads.ts'
 import { until } from './support/agent.ts'
 
-const uid = '0a1b2c3d-1111-2222-3333-444455556666'
 /** So long that only notifications can have found it. */
 const neverMs = 3_600_000
 
@@ -17,17 +16,6 @@ function makeRoot(t: { teardown: (fn: () => unknown) => unknown }): string {
   })
   return root
 }
-
-t.test('names of pod cgroups', async (t) => {
-  t.equal(podUidOf(`pod${uid}`), uid)
-  t.equal(podUidOf('pod7f8e9d'), '7f8e9d', 'static pod')
-  const underscored = uid.replaceAll('-', '_')
-  t.equal(podUidOf(`kubepods-pod${underscored}.slice`), uid)
-  t.equal(podUidOf(`kubepods-burstable-pod${underscored}.slice`), uid)
-  for (const name of ['system', 'besteffort', 'pod', 'cgroup.procs', 'kubepods.slice']) {
-    t.equal(podUidOf(name), undefined, name)
-  }
-})
 
 t.test(
   'pods that are there already: cgroupfs and systemd, every QoS class',
@@ -81,4 +69,22 @@ t.test('found and forgotten by notification, from an empty root on', async (t) =
   rmSync(join(root, 'kubepods'), { recursive: true })
   await until(() => pods.pods.size === 0 && pods.kubepodsId === undefined)
   t.ok(changes >= 5, `${changes} changes were told`)
+})
+
+t.test("below the kubelet's cgroupRoot; what is deeper is a pod's own", async (t) => {
+  const root = makeRoot(t)
+  const kubepods = join(root, 'kubelet.slice/kubelet-kubepods.slice')
+  const pod = join(kubepods, 'kubelet-kubepods-poda_1.slice')
+  mkdirSync(join(pod, 'x.scope/kubepods/podb'), { recursive: true })
+  const pods = new PodCgroups(root, neverMs, () => undefined)
+  t.teardown(() => {
+    pods.close()
+  })
+  t.same([...pods.pods.keys()], ['a-1'])
+  t.equal(pods.kubepodsId, statSync(kubepods, { bigint: true }).ino)
+  mkdirSync(join(kubepods, 'kubelet-kubepods-podc.slice'))
+  await until(() => pods.pods.has('c'))
+  rmSync(pod, { recursive: true })
+  await until(() => !pods.pods.has('a-1'))
+  t.ok(pods.pods.has('c'))
 })
