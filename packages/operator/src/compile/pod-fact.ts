@@ -37,6 +37,7 @@ const noisyLabels = [
 ]
 
 const accelerationAnnotation = 'mesh.pillion.dev/acceleration'
+const mirrorAnnotation = 'kubernetes.io/config.mirror'
 
 /** Those that no policy of `snapshot` asks for. */
 export function ignoredLabels(snapshot: Snapshot): Set<string> {
@@ -107,6 +108,16 @@ export function identityOf(key: string, id: number): Identity {
   return { id, namespace, serviceAccount, labels: Object.fromEntries(labels) }
 }
 
+/**
+ * What the pod's node calls it: a static pod's cgroup has the hash of its manifest, its mirror in the API an uid of its own and
+ * that hash as an annotation. Anybody may write annotations: one in the form of an API uid would name somebody else's cgroup.
+ */
+function uidOnNode({ metadata }: Pod): string {
+  const hash = metadata.annotations[mirrorAnnotation] ?? ''
+  const isMirror = metadata.ownerReferences.some(({ kind }) => kind === 'Node')
+  return isMirror && /^[0-9a-f]{32}$/.test(hash) ? hash : metadata.uid
+}
+
 export function podFact(pod: Pod, key: string, identity: number): PodFact {
   const { metadata, spec, status } = pod
   const texts = podIps(status)
@@ -118,7 +129,7 @@ export function podFact(pod: Pod, key: string, identity: number): PodFact {
     node: spec.nodeName ?? '',
     addresses: hostNetwork ? [] : texts,
     workload: {
-      uid: metadata.uid,
+      uid: uidOnNode(pod),
       namespace: metadata.namespace,
       name: metadata.name,
       identity,

@@ -42,7 +42,8 @@ interface Entry {
 }
 
 /** Annotations of others (last-applied-configuration, status of controllers) can be larger than all that compile needs. */
-const ownAnnotation = /^([a-z0-9.-]+\.)?pillion\.dev\//
+const ownAnnotation =
+  /^(?:(?:[a-z0-9.-]+\.)?pillion\.dev\/|kubernetes\.io\/config\.mirror$)/
 
 /**
  * Objects of one kind by key. Only the parsed form is kept, which has exactly the fields that compile needs. An object that
