@@ -39,8 +39,9 @@ export const packageRules: Readonly<Record<string, PackageRule>> = {
       'the lab shares the reading of manifests with the operator and starts all else as processes',
   },
   cli: {
-    mayImport: ['lab', 'contract'],
-    because: 'the command line talks to processes through their sockets',
+    mayImport: ['lab', 'operator', 'contract'],
+    because:
+      'the command line talks to processes through their sockets, and to a cluster through the client of the operator',
   },
   bench: {
     mayImport: [],

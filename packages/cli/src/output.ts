@@ -2,9 +2,18 @@
 // Tables, JSON and progress on the terminal.
 import { writeSync } from 'node:fs'
 import Table from 'cli-table3'
+import { Option, type Command } from 'commander'
 import colors from 'picocolors'
 
 export type Format = 'table' | 'json'
+
+export function formatOption(command: Command): Command {
+  return command.addOption(
+    new Option('-o, --output <format>', 'how the answer is written')
+      .choices(['table', 'json'])
+      .default('table'),
+  )
+}
 
 /** Writes to stdout; a reader that went away (`| head`) ends the program quietly. */
 export function print(text: string): void {

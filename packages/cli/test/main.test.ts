@@ -24,7 +24,7 @@ t.test('version and help are no errors', async (t) => {
 
 t.test('wrong usage is 2', async (t) => {
   t.match(pillion('nonsense'), { status: 2, stderr: /unknown command/ })
-  t.match(pillion('lab', 'up'), { status: 2, stderr: /missing required argument/ })
+  t.match(pillion('lab', 'up'), { status: 2, stderr: /--dir is missing/ })
   t.match(pillion('lab', 'apply'), { status: 2, stderr: /-f, --file/ })
   t.match(pillion('lab', 'get', 'pods', '--what'), {
     status: 2,

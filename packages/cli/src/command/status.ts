@@ -1,9 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 // pillion status: is the mesh there, is the configuration in force, who rides where.
-import { acknowledgements, type KubeObject, type OperatorStatus } from '@pillion/lab'
+import { acknowledgements } from '@pillion/lab'
 import type { Command } from 'commander'
-import { agent, lab, meshStatus, operator, readiness } from '../client.ts'
-import { mark, print, printJson, table } from '../output.ts'
+import { clusterOptions, namespaceOption } from '../cluster/connect.ts'
+import { until } from '../cluster/objects.ts'
+import { failureName, l7Name } from '../config-rows.ts'
+import { CliError, exitCode } from '../errors.ts'
+import {
+  formatOption,
+  mark,
+  print,
+  printJson,
+  Steps,
+  table,
+  type Format,
+} from '../output.ts'
+import { withTarget, type Target, type TargetFlags } from '../target.ts'
+import { seconds } from './options.ts'
 
 interface NodeRow {
   readonly node: string
@@ -22,46 +35,43 @@ interface ServiceRow {
   readonly failureMode: string
 }
 
-export function statusCommand(program: Command): void {
-  program
-    .command('status')
-    .option('-o, --output <format>', 'table or json', 'table')
-    .description('nodes, their configuration, and which services ride in the kernel')
-    .action(show)
+interface Status {
+  readonly version: number
+  /** Every node has the configuration, and its processes are ready. */
+  readonly ready: boolean
+  readonly nodes: readonly NodeRow[]
 }
 
-async function show({ output }: { output: 'table' | 'json' }): Promise<void> {
-  const { nodes: known } = await meshStatus()
-  const names = known.map(({ name }) => name)
-  const status = await operator<OperatorStatus>('/debug/status')
-  const acks = acknowledgements(status, names)
-  const nodes = await Promise.all(
-    names.map(async (node): Promise<NodeRow> => {
-      const ack = acks.find((candidate) => candidate.node === node)
-      const error = ack?.problems[0]
-      return {
-        node,
-        agent: await readiness(node, 'agent'),
-        proxy: await readiness(node, 'proxy'),
-        agentVersion: String(ack?.agentVersion ?? '-'),
-        proxyVersion: String(ack?.proxyVersion ?? '-'),
-        upToDate: ack !== undefined && error === undefined,
-        ...(error === undefined ? {} : { error }),
-      }
-    }),
-  )
-  const services = await serviceRows(names[0] ?? '')
-  const { version } = status
-  const good = nodes.every(
-    (row) => row.upToDate && row.agent === 'ready' && row.proxy === 'ready',
-  )
-  if (!good) process.exitCode = 1
+interface Flags extends TargetFlags {
+  readonly wait?: boolean
+  readonly timeout: number
+  readonly output: Format
+}
+
+export function statusCommand(program: Command): void {
+  const command = program
+    .command('status')
+    .option('--wait', 'until the configuration is in force on every node')
+    .option('--timeout <seconds>', 'how long to wait', seconds, 120)
+    .description('nodes, their configuration, and which services ride in the kernel')
+    .action((flags: Flags) => withTarget(flags, (target) => show(target, flags)))
+  formatOption(namespaceOption(clusterOptions(command)))
+}
+
+async function show(
+  target: Target,
+  { wait = false, timeout, output }: Flags,
+): Promise<void> {
+  const status = wait ? await waitFor(target, timeout * 1000) : await statusOf(target)
+  const { version, ready, nodes } = status
+  const services = await serviceRows(target, nodes[0]?.node)
+  if (!ready) process.exitCode = exitCode.failed
   if (output === 'json') {
-    printJson({ version, ready: good, nodes, services })
+    printJson({ target: target.name, version, ready, nodes, services })
     return
   }
   print(
-    `configuration ${version}: ${mark(good ? 'in force on every node' : 'not in force everywhere', good)}\n`,
+    `${target.name}: configuration ${version}: ${mark(ready ? 'in force on every node' : 'not in force everywhere', ready)}\n`,
   )
   print(
     table(
@@ -90,8 +100,72 @@ async function show({ output }: { output: 'table' | 'json' }): Promise<void> {
   )
 }
 
-/** What an agent's GET /debug/config says of services; enums are the contract's numbers. */
-interface AgentConfig {
+async function statusOf(target: Target): Promise<Status> {
+  const names = await target.nodes()
+  const status = await target.operatorStatus()
+  const acks = acknowledgements(status, names)
+  const nodes = await Promise.all(
+    names.map(async (node): Promise<NodeRow> => {
+      const ack = acks.find((candidate) => candidate.node === node)
+      const error = ack?.problems[0]
+      return {
+        node,
+        agent: await target.readiness(node, 'agent'),
+        proxy: await target.readiness(node, 'proxy'),
+        agentVersion: String(ack?.agentVersion ?? '-'),
+        proxyVersion: String(ack?.proxyVersion ?? '-'),
+        upToDate: ack !== undefined && error === undefined,
+        ...(error === undefined ? {} : { error }),
+      }
+    }),
+  )
+  const ready =
+    nodes.length > 0 &&
+    nodes.every((row) => row.upToDate && row.agent === 'ready' && row.proxy === 'ready')
+  return { version: status.version, ready, nodes }
+}
+
+/** Waits until `ready`. Throws a CliError `timeout` that names what is not. */
+async function waitFor(target: Target, timeoutMs: number): Promise<Status> {
+  const steps = new Steps()
+  let text = 'nothing is known yet'
+  try {
+    const status = await until(
+      timeoutMs,
+      async () => {
+        // A replica of the operator or an agent that starts just now does not answer: one more reason to wait.
+        const found = await statusOf(target).catch((error: unknown) => {
+          if (!(error instanceof CliError)) throw error
+          text = error.message
+          return undefined
+        })
+        if (found !== undefined) text = lacking(found)
+        steps.at('status', text)
+        return found?.ready === true ? found : undefined
+      },
+      () => text,
+    )
+    steps.done()
+    return status
+  } catch (error) {
+    steps.fail()
+    throw error
+  }
+}
+
+function lacking({ nodes }: Status): string {
+  if (nodes.length === 0) return 'no node runs the mesh'
+  const found = nodes.flatMap(({ node, agent, proxy, error }) => {
+    if (agent !== 'ready') return [`${node}: agent ${agent}`]
+    if (proxy !== 'ready') return [`${node}: proxy ${proxy}`]
+    return error === undefined ? [] : [error]
+  })
+  const more = found.length > 3 ? `; and ${found.length - 3} more` : ''
+  return `${nodes.length - found.length} of ${nodes.length} nodes; ${found.slice(0, 3).join('; ')}${more}`
+}
+
+/** What the operator's GET /debug/config says of services; enums are the contract's numbers. */
+interface OperatorConfig {
   readonly resources: {
     readonly servicePort: Readonly<
       Record<string, { readonly l7Protocol: number; readonly failureMode: number }>
@@ -99,26 +173,25 @@ interface AgentConfig {
   }
 }
 
-const l7Names: Readonly<Record<number, string>> = { 1: 'http', 2: 'http2', 3: 'grpc' }
-const failureNames: Readonly<Record<number, string>> = { 1: 'Bypass', 2: 'Reject' }
-
-async function serviceRows(node: string): Promise<ServiceRow[]> {
-  const { resources } = await agent<AgentConfig>(node, '/debug/config')
-  const ports = resources.servicePort
-  const services = await lab<KubeObject[]>('GET', '/objects?kind=Service')
-  const known = new Set(
-    services.map(({ metadata }) => `${metadata.namespace ?? ''}/${metadata.name}`),
+async function serviceRows(
+  target: Target,
+  node: string | undefined,
+): Promise<ServiceRow[]> {
+  if (node === undefined) return []
+  const query = new URLSearchParams({ node, role: 'agent' })
+  const { resources } = await target.operator<OperatorConfig>(
+    `/debug/config?${query.toString()}`,
   )
-  return Object.entries(ports)
+  const known = await target.services()
+  return Object.entries(resources.servicePort)
     .filter(([name]) => known.has(name.replace(/:\d+\/.*$/, '')))
     .map(([service, port]): ServiceRow => {
-      const protocol = l7Names[port.l7Protocol]
+      const protocol = l7Name(port.l7Protocol)
       return {
         service,
         carriedBy: protocol === undefined ? 'kernel' : 'proxy',
         protocol: protocol ?? '-',
-        failureMode:
-          protocol === undefined ? '-' : (failureNames[port.failureMode] ?? '-'),
+        failureMode: protocol === undefined ? '-' : failureName(port.failureMode),
       }
     })
     .toSorted((a, b) => a.service.localeCompare(b.service))

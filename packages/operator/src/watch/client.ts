@@ -89,6 +89,16 @@ export class ApiClient {
     }
   }
 
+  /** The answer as it is: logs are no JSON. Throws as `request` does. */
+  async text(request: ApiRequest): Promise<string> {
+    const response = await this.#send({ accept: '*/*', ...request })
+    try {
+      return await textOf(response)
+    } catch (error) {
+      throw broken(request, error)
+    }
+  }
+
   /**
    * The events of a watch until the server ends it. `idleMs` without a byte is an error: a half-open connection looks like a
    * quiet cluster, but a quiet cluster has bookmarks.

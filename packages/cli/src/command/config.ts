@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+// pillion config services|routes|policies|identities NODE: what the operator has sent to a node.
+import { Argument, type Command } from 'commander'
+import { clusterOptions, namespaceOption } from '../cluster/connect.ts'
+import {
+  identityRows,
+  policyRows,
+  routeRows,
+  serviceRows,
+  type Resources,
+  type Rows,
+} from '../config-rows.ts'
+import { CliError } from '../errors.ts'
+import { formatOption, print, printJson, table, type Format } from '../output.ts'
+import { withTarget, type Target, type TargetFlags } from '../target.ts'
+
+interface View {
+  readonly role: 'agent' | 'proxy'
+  /** Kinds of resources that the JSON has. */
+  readonly kinds: readonly string[]
+  readonly rows: (resources: Resources) => Rows
+}
+
+const views: Readonly<Record<string, View>> = {
+  services: { role: 'agent', kinds: ['servicePort', 'endpoint'], rows: serviceRows },
+  routes: { role: 'proxy', kinds: ['routeTable'], rows: routeRows },
+  policies: { role: 'agent', kinds: ['subjectPolicy', 'rule'], rows: policyRows },
+  identities: { role: 'agent', kinds: ['identity', 'workload'], rows: identityRows },
+}
+
+interface Flags extends TargetFlags {
+  readonly output: Format
+}
+
+export function configCommand(program: Command): void {
+  const command = program
+    .command('config')
+    .addArgument(new Argument('<what>', 'what to show').choices(Object.keys(views)))
+    .argument('<node>', 'name of the node')
+    .description('what a node was sent: services, routes, policies, identities')
+    .action((what: string, node: string, flags: Flags) =>
+      withTarget(flags, (target) => show(target, what, node, flags.output)),
+    )
+  formatOption(namespaceOption(clusterOptions(command)))
+}
+
+async function show(
+  target: Target,
+  what: string,
+  node: string,
+  output: Format,
+): Promise<void> {
+  const view = views[what]
+  if (view === undefined) throw new CliError('usage', `"${what}" is not known`)
+  await checkNode(target, node)
+  const query = new URLSearchParams({ node, role: view.role })
+  const { version, resources } = await target.operator<{
+    version: number
+    resources: Resources
+  }>(`/debug/config?${query.toString()}`)
+  if (output === 'json') {
+    const chosen = view.kinds.map((kind) => [kind, resources[kind] ?? {}])
+    printJson({ node, version, ...Object.fromEntries(chosen) })
+    return
+  }
+  const { head, rows } = view.rows(resources)
+  print(rows.length === 0 ? `node ${node} was sent no ${what}` : table(head, rows))
+}
+
+/** Throws a CliError with the nodes that there are when `node` is none: the operator answers for any name. */
+export async function checkNode(target: Target, node: string): Promise<void> {
+  const known = await target.nodes()
+  if (known.includes(node)) return
+  const have = known.length === 0 ? 'it has none' : `it has ${known.join(', ')}`
+  throw new CliError('failed', `${target.name} has no node "${node}"; ${have}`)
+}

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+// The mesh that a question is about: of the lab, or of a cluster. What is asked of both is asked through this.
+import { existsSync } from 'node:fs'
+import { paths, type KubeObject, type OperatorStatus } from '@pillion/lab'
+import type { Cluster } from '@pillion/operator'
+import { agent, lab, meshStatus, operator, readiness } from './client.ts'
+import {
+  hasDefaultCluster,
+  namesCluster,
+  withCluster,
+  type ClusterFlags,
+} from './cluster/connect.ts'
+import { Debug } from './cluster/debug.ts'
+import { Objects } from './cluster/objects.ts'
+import { containerOf, isReady } from './cluster/pods.ts'
+
+export interface Target {
+  /** "the lab", or the context. */
+  readonly name: string
+  /** Names of the nodes that take part, sorted. */
+  nodes(): Promise<string[]>
+  operatorStatus(): Promise<OperatorStatus>
+  operator<T>(path: string): Promise<T>
+  agent<T>(node: string, path: string): Promise<T>
+  /** "ready", or why not. */
+  readiness(node: string, which: 'agent' | 'proxy'): Promise<string>
+  /** "namespace/name" of all Services. */
+  services(): Promise<Set<string>>
+}
+
+export interface TargetFlags extends ClusterFlags {
+  readonly namespace: string
+}
+
+/**
+ * Whether the lab is meant: no option names a cluster, and a lab runs or there is no kubeconfig either (asking the lab then
+ * says what to do).
+ */
+export function usesLab(flags: ClusterFlags): boolean {
+  return !namesCluster(flags) && (existsSync(paths.socket) || !hasDefaultCluster())
+}
+
+/** Runs with the target that is meant. Throws the LabError `not-running` when there is none. */
+export async function withTarget<T>(
+  flags: TargetFlags,
+  run: (target: Target) => Promise<T>,
+): Promise<T> {
+  if (usesLab(flags)) {
+    await meshStatus()
+    return run(labTarget)
+  }
+  return withCluster(flags, (cluster) => run(clusterTarget(cluster, flags.namespace)))
+}
+
+const labTarget: Target = {
+  name: 'the lab',
+  nodes: async () => (await meshStatus()).nodes.map(({ name }) => name).sort(),
+  operatorStatus: () => operator('/debug/status'),
+  operator,
+  agent,
+  readiness,
+  services: async () =>
+    new Set(
+      (await lab<KubeObject[]>('GET', '/objects?kind=Service')).map(
+        ({ metadata }) => `${metadata.namespace ?? ''}/${metadata.name}`,
+      ),
+    ),
+}
+
+export function clusterTarget(cluster: Cluster, namespace: string): Target {
+  const debug = new Debug({ cluster, namespace })
+  const objects = new Objects(cluster)
+  const ask = async <T>(path: string): Promise<T> =>
+    debug.json<T>(await debug.operatorPod(), 'operator', path)
+  return {
+    name: `context ${cluster.context}`,
+    nodes: async () => {
+      const { node } = await debug.refresh()
+      return node.flatMap(({ spec }) => spec.nodeName ?? []).sort()
+    },
+    operatorStatus: () => mergedStatus(debug),
+    operator: ask,
+    agent: async (node, path) => debug.json(await debug.nodePod(node), 'agent', path),
+    readiness: async (node, which) => {
+      const pod = await debug.nodePod(node)
+      const container = containerOf(pod, which)?.name ?? which
+      if (isReady(pod, container)) return 'ready'
+      const status = pod.status?.containerStatuses?.find(({ name }) => name === container)
+      return status?.state?.waiting?.reason ?? 'not ready'
+    },
+    services: async () =>
+      new Set(
+        (await objects.list('v1', 'Service')).map(
+          ({ metadata }) => `${metadata.namespace ?? ''}/${metadata.name}`,
+        ),
+      ),
+  }
+}
+
+/** Each node's stream is served by one replica: who is connected to any of them is connected. */
+async function mergedStatus(debug: Debug): Promise<OperatorStatus> {
+  await debug.operatorPod()
+  const { operator: pods } = await debug.pods()
+  const ready = pods.filter((pod) =>
+    isReady(pod, containerOf(pod, 'operator')?.name ?? ''),
+  )
+  const statuses = await Promise.all(
+    (ready.length > 0 ? ready : pods).map((pod) =>
+      debug.json<OperatorStatus>(pod, 'operator', '/debug/status'),
+    ),
+  )
+  return mergeStatuses(statuses)
+}
+
+/** One status of those of all replicas. Pure. */
+export function mergeStatuses(statuses: readonly OperatorStatus[]): OperatorStatus {
+  const nodes = new Map<string, OperatorStatus['nodes'][number]>()
+  for (const each of statuses.flatMap((status) => status.nodes)) {
+    const key = `${each.role} ${each.node}`
+    const known = nodes.get(key)
+    if (known?.connected !== true || each.connected === true) nodes.set(key, each)
+  }
+  return {
+    version: Math.max(0, ...statuses.map(({ version }) => version)),
+    nodes: [...nodes.values()],
+    errors: statuses[0]?.errors ?? [],
+  }
+}
