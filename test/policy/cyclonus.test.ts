@@ -52,7 +52,7 @@ const context = {
   node: 'node-1',
   cgroups: new Map(),
   nodeCgroupId: 1n,
-  kubepodsCgroupId: undefined,
+  kubepodsCgroupIds: [],
   proxyCgroupId: undefined,
 }
 

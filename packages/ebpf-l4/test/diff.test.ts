@@ -29,7 +29,7 @@ const context: PlanContext = {
   node: 'node-1',
   cgroups: new Map(),
   nodeCgroupId: 1n,
-  kubepodsCgroupId: 2n,
+  kubepodsCgroupIds: [2n],
   proxyCgroupId: 3n,
 }
 

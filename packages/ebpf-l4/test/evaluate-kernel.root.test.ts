@@ -25,7 +25,7 @@ const context: PlanContext = {
   node: 'n',
   cgroups: new Map(),
   nodeCgroupId: 1n,
-  kubepodsCgroupId: undefined,
+  kubepodsCgroupIds: [],
   proxyCgroupId: undefined,
 }
 const hostIdentity = ReservedIdentity.IDENTITY_HOST

@@ -14,7 +14,7 @@ const context: PlanContext = {
   node: 'n',
   cgroups: new Map(),
   nodeCgroupId: 1n,
-  kubepodsCgroupId: undefined,
+  kubepodsCgroupIds: [],
   proxyCgroupId: undefined,
 }
 const tablesOf = (...policies: Parameters<typeof resourcesOf>): Tables =>

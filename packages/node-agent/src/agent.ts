@@ -214,7 +214,7 @@ export class Agent {
       node,
       cgroups: this.#pods.pods,
       nodeCgroupId: cgroupId(cgroupRoot),
-      kubepodsCgroupId: this.#pods.kubepodsId,
+      kubepodsCgroupIds: this.#pods.kubepodsIds,
       proxyCgroupId: idIfThere(proxyCgroup),
     }
   }

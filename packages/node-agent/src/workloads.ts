@@ -37,9 +37,9 @@ export class PodCgroups {
   /** Directories that were named since the last turn; undefined: look at everything. */
   #named: Set<string> | undefined = new Set()
   #pods: ReadonlyMap<string, PodCgroup> = new Map()
-  #kubepodsId: bigint | undefined
+  #kubepodsIds: readonly bigint[] = []
 
-  /** Scans at once. `onChange` is called whenever `pods` or `kubepodsId` changed, never from the constructor. */
+  /** Scans at once. `onChange` is called whenever `pods` or `kubepodsIds` changed, never from the constructor. */
   constructor(root: string, rescanMs: number, onChange: () => void) {
     this.#root = root
     this.#onChange = onChange
@@ -54,9 +54,9 @@ export class PodCgroups {
     return this.#pods
   }
 
-  /** Id of the cgroup of all pods. */
-  get kubepodsId(): bigint | undefined {
-    return this.#kubepodsId
+  /** Ids of the cgroups of all pods: more than one where a kubelet with another driver left one behind. */
+  get kubepodsIds(): readonly bigint[] {
+    return this.#kubepodsIds
   }
 
   /** Looks at everything again. */
@@ -83,9 +83,9 @@ export class PodCgroups {
       watcher.close()
       this.#watchers.delete(path)
     }
-    const kubepodsId = trees[0] === undefined ? undefined : idOf(trees[0])
-    const changed = kubepodsId !== this.#kubepodsId || !samePods(this.#pods, pods)
-    this.#kubepodsId = kubepodsId
+    const ids = trees.map(idOf).filter((id) => id !== undefined)
+    const changed = ids.join() !== this.#kubepodsIds.join() || !samePods(this.#pods, pods)
+    this.#kubepodsIds = ids
     this.#pods = pods
     return changed
   }

@@ -98,7 +98,7 @@ async function mapFull(t: Test): Promise<void> {
   const cgroups = new Map(uids.map((uid, i) => [uid, { id: BigInt(i + 100_000) }]))
   const context = {
     ...{ node: 'node-1', cgroups, nodeCgroupId: 1n },
-    ...{ kubepodsCgroupId: undefined, proxyCgroupId: undefined },
+    ...{ kubepodsCgroupIds: [], proxyCgroupId: undefined },
   }
   const reconciler = new Reconciler({
     kernel,

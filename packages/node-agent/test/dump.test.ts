@@ -22,7 +22,7 @@ t.test('readable JSON', async (t) => {
 t.test('differences of wanted and actual maps', async (t) => {
   const context = {
     ...{ node: 'node-1', cgroups: new Map(), nodeCgroupId: 1n },
-    ...{ kubepodsCgroupId: undefined, proxyCgroupId: undefined },
+    ...{ kubepodsCgroupIds: [], proxyCgroupId: undefined },
   }
   const { tables: want } = plan(resourcesOf(shop), context, initialState())
   t.same(differences(want, want), [])

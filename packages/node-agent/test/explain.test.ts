@@ -8,7 +8,7 @@ import { resourcesOf, shop } from './support/resources.ts'
 const resources = resourcesOf(shop)
 const context = {
   ...{ node: 'node-1', cgroups: new Map(), nodeCgroupId: 1n },
-  ...{ kubepodsCgroupId: undefined, proxyCgroupId: undefined },
+  ...{ kubepodsCgroupIds: [], proxyCgroupId: undefined },
 }
 const input: ExplainInput = {
   node: 'node-1',

@@ -39,7 +39,7 @@ t.test(
     t.same([...pods.pods.keys()].sort(), ['a', 'b', 'c', 'd', 'e-1'])
     const { ino } = statSync(join(root, paths.b), { bigint: true })
     t.same(pods.pods.get('b'), { id: ino, path: join(root, paths.b) })
-    t.ok(pods.kubepodsId)
+    t.equal(pods.kubepodsIds.length, 2, 'both drivers')
   },
 )
 
@@ -50,9 +50,9 @@ t.test('found and forgotten by notification, from an empty root on', async (t) =
   t.teardown(() => {
     pods.close()
   })
-  t.equal(pods.kubepodsId, undefined)
+  t.same(pods.kubepodsIds, [])
   mkdirSync(join(root, 'kubepods'))
-  await until(() => pods.kubepodsId !== undefined)
+  await until(() => pods.kubepodsIds.length === 1)
   mkdirSync(join(root, 'kubepods/burstable'))
   mkdirSync(join(root, 'kubepods/burstable/poda'))
   await until(() => pods.pods.has('a'))
@@ -67,7 +67,7 @@ t.test('found and forgotten by notification, from an empty root on', async (t) =
   renameSync(join(root, 'kubepods/next'), join(root, 'kubepods/podb'))
   await until(() => pods.pods.has('b') && pods.pods.get('b')?.id !== first)
   rmSync(join(root, 'kubepods'), { recursive: true })
-  await until(() => pods.pods.size === 0 && pods.kubepodsId === undefined)
+  await until(() => pods.pods.size === 0 && pods.kubepodsIds.length === 0)
   t.ok(changes >= 5, `${changes} changes were told`)
 })
 
@@ -81,7 +81,7 @@ t.test("below the kubelet's cgroupRoot; what is deeper is a pod's own", async (t
     pods.close()
   })
   t.same([...pods.pods.keys()], ['a-1'])
-  t.equal(pods.kubepodsId, statSync(kubepods, { bigint: true }).ino)
+  t.same(pods.kubepodsIds, [statSync(kubepods, { bigint: true }).ino])
   mkdirSync(join(kubepods, 'kubelet-kubepods-podc.slice'))
   await until(() => pods.pods.has('c'))
   rmSync(pod, { recursive: true })

@@ -25,7 +25,7 @@ export function planCgroups(
       table.set(cgroupKey(id), workloadLayout.write({ identity, proxy }))
   }
   add(context.nodeCgroupId, ReservedIdentity.host)
-  add(context.kubepodsCgroupId, ReservedIdentity.unmanaged)
+  for (const id of context.kubepodsCgroupIds) add(id, ReservedIdentity.unmanaged)
   for (const { uid, identity } of resources.workload.values()) {
     // Without a number yet it stays what all of kubepods is: unmanaged.
     if (identity !== ReservedIdentity.any) add(context.cgroups.get(uid)?.id, identity)

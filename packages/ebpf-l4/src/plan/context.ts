@@ -7,7 +7,7 @@ export interface PlanContext {
   /** Cgroups of local pods, by pod uid. */
   readonly cgroups: ReadonlyMap<string, { readonly id: bigint }>
   readonly nodeCgroupId: bigint
-  /** The cgroup of all pods; undefined when there is none yet. */
-  readonly kubepodsCgroupId: bigint | undefined
+  /** Cgroups of all pods: one, or none yet, or one more that a kubelet with another driver left behind. */
+  readonly kubepodsCgroupIds: readonly bigint[]
   readonly proxyCgroupId: bigint | undefined
 }

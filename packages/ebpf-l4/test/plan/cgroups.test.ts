@@ -15,7 +15,7 @@ const context: PlanContext = {
     ['uid-stranger', { id: 102n }],
   ]),
   nodeCgroupId: 1n,
-  kubepodsCgroupId: 2n,
+  kubepodsCgroupIds: [2n],
   proxyCgroupId: 3n,
 }
 

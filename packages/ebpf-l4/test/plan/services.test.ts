@@ -18,7 +18,7 @@ const context: PlanContext = {
   node: 'node-1',
   cgroups: new Map(),
   nodeCgroupId: 1n,
-  kubepodsCgroupId: undefined,
+  kubepodsCgroupIds: [],
   proxyCgroupId: undefined,
 }
 
