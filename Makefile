@@ -77,6 +77,9 @@ bench-propagation: build ## simulate a change on its way to 200 nodes; writes be
 demo: build ## two nodes, one shop: the mesh at work, then nothing left behind
 	@node examples/demo.ts
 
+images: ## container images of operator, agent and proxy, where an engine exists; PREFIX=example.org/mesh/
+	@images/make.sh $(PREFIX)
+
 clean: ## remove what was built
 	@rm -rf bpf/.output packages/*/native/.build packages/*/native/.output bench/load/.output .cache .tap
 
