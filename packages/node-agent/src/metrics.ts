@@ -12,6 +12,8 @@ import type { FlowLog } from './flows.ts'
 import type { Names } from './names.ts'
 import { showTraffic } from './tcp-metrics.ts'
 
+/** The default of 10 ms wakes the process a hundred times a second, a hundredth of a CPU, to find that nothing happens. */
+const loopPrecisionMs = 1000
 const proxyTimeoutMs = 1000
 const proxyMaxBytes = 32 * 1024 * 1024
 
@@ -35,7 +37,11 @@ export class Metrics {
   constructor(options: MetricsOptions) {
     this.#options = options
     const registers = [this.#registry]
-    collectDefaultMetrics({ register: this.#registry, prefix: 'pillion_agent_' })
+    collectDefaultMetrics({
+      register: this.#registry,
+      prefix: 'pillion_agent_',
+      eventLoopMonitoringPrecision: loopPrecisionMs,
+    })
     showTraffic(this.#registry, () => options.kernel.dump('pl_traffic'), options.names)
     this.#denied = new Counter({
       name: 'pillion_flows_denied_total',
