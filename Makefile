@@ -19,7 +19,7 @@ MANIFESTS := package.json pnpm-lock.yaml pnpm-workspace.yaml $(wildcard packages
 C_SOURCES := $(wildcard bpf/*.c bpf/include/pillion/*.h packages/*/native/*.c packages/*/native/*.h \
 	bench/load/*.c test/*/*.c packages/*/test/*.c packages/*/test/support/*.c)
 
-.PHONY: help bootstrap bpf native gen build check static format test bench bench-propagation demo clean distclean
+.PHONY: help bootstrap bpf native gen build check static format test bench bench-propagation demo images clean distclean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -43,11 +43,12 @@ bpf: bootstrap ## compile the BPF programs into bpf/.output
 native: bootstrap ## compile the N-API addons and the bench client
 	@for dir in $(NATIVE_DIRS) bench/load; do $(MAKE) -C $$dir; done
 
-gen: bpf ## write generated files again: protobuf, struct layouts, CRDs, reference pages
+gen: bpf ## write generated files again: protobuf, struct layouts, CRDs, chart, reference pages
 	@tools/gen-protobuf.sh packages/contract/src/gen
 	@if [ -f tools/gen-layout.ts ]; then node tools/gen-layout.ts; fi
 	@node tools/gen-docs.ts
 	@node tools/gen-crds.ts
+	@node tools/gen-chart.ts
 
 build: bootstrap bpf native ## everything that has to be compiled
 

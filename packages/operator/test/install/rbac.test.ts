@@ -35,6 +35,7 @@ const exceptions: Readonly<Record<string, string>> = {
   'get gateway.networking.k8s.io/httproutes': 'after a conflict',
   'get gateway.networking.k8s.io/grpcroutes': 'after a conflict',
   'update /secrets': 'the CA is renewed after months',
+  'get /configmaps': 'the CA is published up to a minute after the election',
   'update /configmaps': 'with the CA',
   'create authentication.k8s.io/tokenreviews':
     'when a node connects: see the tests of publish',
