@@ -15,8 +15,11 @@ t.test('the proxy is found by the uid of its pod', { skip }, byPod)
 
 function uninstall({ dir, cgroupRoot, pinDir }: Place) {
   const { status, stdout, stderr } = spawnSync(
-    process.execPath,
+    'setpriv',
     [
+      // As in its container: root with three capabilities.
+      ...['--bounding-set=-all,+bpf,+net_admin,+perfmon', '--inh-caps=-all'],
+      ...['--no-new-privs', process.execPath],
       ...[main, '--uninstall', '--pin-dir', pinDir],
       ...['--cgroup-root', cgroupRoot, '--state-dir', join(dir, 'state')],
     ],

@@ -9,10 +9,11 @@ import { checkRunnable } from '../manifest/check.ts'
 import { operatorUser } from '../mesh/launch.ts'
 import { runDir } from '../paths.ts'
 import { builtinObjects } from '../supervisor/builtin.ts'
-import { keyOf, type KubeObject, type PodObject, type ServiceObject } from '../types.ts'
+import type { KubeObject, PodObject, ServiceObject } from '../types.ts'
 import { Cache } from './cache.ts'
 import { hasLeader, heartbeat } from './lease.ts'
 import type { DesiredPod, ObjectSource } from './source.ts'
+import { publishSlices } from './slices.ts'
 import { podStatus, refusedStatus } from './status.ts'
 import { isLive, Workloads } from './workloads.ts'
 import { Writer } from './writer.ts'
@@ -22,8 +23,6 @@ const syncMs = 15_000
 const heartbeatMs = 10_000
 const operatorNamespace = 'pillion-system'
 const namespaces = ['default', 'kube-system', 'kube-node-lease', operatorNamespace]
-const managedBy = 'endpointslice.kubernetes.io/managed-by'
-const sliceController = 'endpointslice-controller.k8s.io'
 
 export interface KubernetesSourceOptions {
   readonly kubeconfig: string
@@ -186,7 +185,9 @@ export class KubernetesSource implements ObjectSource {
     const pods = objects.filter(({ kind }) => kind === 'Pod') as PodObject[]
     this.#publishPods(pods)
     if (!this.#slicesAreOurs) return
-    this.#publishSlices(objects.filter(({ kind }) => kind === 'EndpointSlice'))
+    const { cache, writer } = this.#started()
+    const slices = objects.filter(({ kind }) => kind === 'EndpointSlice')
+    publishSlices(cache, writer, slices)
   }
 
   #publishPods(pods: readonly PodObject[]): void {
@@ -218,37 +219,6 @@ export class KubernetesSource implements ObjectSource {
         if (!uids.has(key.slice(prefix.length))) writer.forget(key)
       }
     }
-  }
-
-  #publishSlices(slices: readonly KubeObject[]): void {
-    const { cache, writer } = this.#started()
-    const wanted = new Set<string>()
-    for (const slice of slices) {
-      if (!this.#hasFamily(slice)) continue
-      const key = keyOf(slice)
-      wanted.add(key)
-      writer.put(key, JSON.stringify(slice), () => writer.apply(slice))
-    }
-    const present = new Set<string>()
-    for (const slice of cache.list('EndpointSlice')) {
-      const key = keyOf(slice)
-      present.add(key)
-      if (slice.metadata.labels?.[managedBy] !== sliceController || wanted.has(key))
-        continue
-      writer.put(key, `delete ${slice.metadata.uid}`, () => writer.delete(slice))
-    }
-    for (const key of writer.keys('endpointslice/')) {
-      if (!wanted.has(key) && !present.has(key)) writer.forget(key)
-    }
-  }
-
-  /** Whether the slice's Service has addresses of its family. */
-  #hasFamily(slice: KubeObject): boolean {
-    const name = slice.metadata.labels?.['kubernetes.io/service-name'] ?? ''
-    const { namespace = 'default' } = slice.metadata
-    const service = this.#started().cache.get('Service', namespace, name)
-    const { ipFamilies } = (service as ServiceObject | undefined)?.spec ?? {}
-    return ipFamilies?.includes(String(slice['addressType'])) ?? true
   }
 
   graceSeconds(uid: string): number | undefined {
