@@ -119,7 +119,7 @@ export async function kubernetesPlatform(
   })
   const view = (): NodeView =>
     served?.view() ?? { version: 0, subscribers: [], nodes: [] }
-  const installer = new Installer({ client, view, log, ...options, ...limits })
+  const installer = new Installer({ client, view, events, log, ...options, ...limits })
   const elector = new Elector({
     client,
     namespace,

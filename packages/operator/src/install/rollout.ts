@@ -3,6 +3,7 @@
 import type { Logger } from 'pino'
 import { parseObject } from '../api/object.ts'
 import { messageOf } from '../errors.ts'
+import type { EventRecorder } from '../status/events.ts'
 import { ApiError } from '../watch/client.ts'
 import { Reflector, type ReflectorLimits, type ServerObject } from '../watch/reflector.ts'
 import type { Resource } from '../watch/resources.ts'
@@ -29,6 +30,8 @@ export interface InstallerOptions extends ReflectorLimits {
   readonly agentImage: string
   readonly proxyImage: string
   readonly view: () => NodeView
+  /** Told of what needs a person. */
+  readonly events?: Pick<EventRecorder, 'warn'>
   readonly log: Logger
   readonly limits?: Partial<RolloutLimits>
   /** How often time alone is reason to look; default 5 000 ms. */
@@ -207,7 +210,16 @@ export class Installer {
   }
 
   async #tell(mesh: ServerObject, status: InstallStatus): Promise<void> {
-    await this.#api.tell(mesh, status.nodes, conditionOf(status))
+    const condition = conditionOf(status)
+    const { reason, message } = condition
+    await this.#api.tell(mesh, status.nodes, condition)
+    if (reason !== 'Halted' && reason !== 'UninstallLate') return
+    const { name, uid } = mesh.metadata
+    const regarding = {
+      ...{ apiVersion: 'mesh.pillion.dev/v1alpha1', kind: 'Mesh', namespace: '', name },
+      uid: String(uid),
+    }
+    await this.#options.events?.warn(regarding, reason, message)
   }
 }
 

@@ -11,12 +11,13 @@ import {
 import { Installer } from '../../src/install/rollout.ts'
 import type { NodeView } from '../../src/install/pods.ts'
 import type { SubscriberStatus } from '../../src/publish/publisher.ts'
+import { EventRecorder } from '../../src/status/events.ts'
 import { ApiClient } from '../../src/watch/client.ts'
 import { Daemons, namespace } from './support/daemons.ts'
 import { create, defaultManifests, installed, until } from './support/installed.ts'
 
 const meshPath = '/apis/mesh.pillion.dev/v1alpha1/meshes'
-const limits = { settleMs: 50, timeoutMs: 600, maxRestarts: 3, removalMs: 300 }
+const limits = { settleMs: 50, timeoutMs: 3_000, maxRestarts: 3, removalMs: 300 }
 
 const subscriber = (
   node: string,
@@ -50,6 +51,7 @@ async function cluster(t: Test) {
       ...{ client, namespace, agentImage: 'agent:1', proxyImage: 'proxy:1', limits },
       ...{ pageSize: 500, backoffMinMs: 5, backoffMaxMs: 50, idleMs: 60_000, tickMs: 20 },
       view: () => view.current,
+      events: new EventRecorder(client, 'test'),
       log: pino({ level: 'silent' }),
     })
   const installer = make()
@@ -143,6 +145,13 @@ t.test('a node that is not well halts; another spec goes on', async (t) => {
   await setAgent(c, 'agent:bad')
   t.match(await reached(c, 'Halted'), /2 of 3 nodes|0 of 3 nodes.*a is not ready/)
   t.equal(await images(c), 'a agent:bad, b agent:1, c agent:1', 'nobody else was touched')
+  await until('somebody is told', async () => {
+    const events = await c.admin.get('/apis/events.k8s.io/v1/namespaces/default/events')
+    const all = (events.body['items'] ?? []) as Record<string, unknown>[]
+    return all.some(
+      ({ reason, note }) => reason === 'Halted' && /a is not/.test(String(note)),
+    )
+  })
   c.daemons.statusOf = () => ({})
 
   await c.installer.close()
