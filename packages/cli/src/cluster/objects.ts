@@ -215,7 +215,10 @@ export async function until<T>(
     }
     const leftMs = deadline - Date.now()
     if (leftMs <= 0)
-      throw new CliError('timeout', `not in ${timeoutMs / 1000} s: ${missing()}${away}`)
+      throw new CliError(
+        'timeout',
+        `not in ${Math.round(timeoutMs / 1000)} s: ${missing()}${away}`,
+      )
     await sleep(Math.min(lookMs, leftMs))
   }
 }

@@ -89,10 +89,8 @@ async function applyOne(
     return { object: name, change, note: 'its kind comes with this installation' }
   try {
     const after = await objects.apply(object, dryRun)
-    // A dry run never changes the resourceVersion: then generation and labels would have to be compared, by field.
-    const same = dryRun
-      ? before !== undefined && isSame(before, after)
-      : before?.metadata.resourceVersion === after.metadata.resourceVersion
+    // Not by resourceVersion: a dry run has none, and others write the status meanwhile.
+    const same = before !== undefined && isSame(before, after)
     return { object: name, change: same ? 'unchanged' : change }
   } catch (error) {
     const namespaceToCome = dryRun && error instanceof ApiError && error.status === 404
@@ -101,13 +99,13 @@ async function applyOne(
   }
 }
 
-/** Equal but for what every apply touches. */
+/** Equal but for status and what every apply touches. */
 function isSame(a: object, b: object): boolean {
   return text(a) === text(b)
 }
 
 function text(object: object): string {
-  return JSON.stringify(sorted(object, ''))
+  return JSON.stringify(sorted({ ...object, status: undefined }, ''))
 }
 
 function sorted(value: unknown, key: string): unknown {

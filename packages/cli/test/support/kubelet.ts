@@ -2,11 +2,12 @@
 // A front before the API server stand-in, with what that leaves out: `exec` really runs the command, here; `log` is what a test
 // says. Everything else is passed on.
 import { spawn } from 'node:child_process'
-import { request as forward } from 'node:https'
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { createServer, request as forward } from 'node:https'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { WebSocketServer } from 'ws'
 import { parse, stringify } from 'yaml'
+import { Authority } from '../../../../test/support/apiserver/certificate.ts'
 import type { StandIn } from '../../../../test/support/apiserver/index.ts'
 
 export interface Kubelet {
@@ -27,7 +28,8 @@ interface Config {
 export async function startKubelet(server: StandIn): Promise<Kubelet> {
   const logs = new Map<string, string>()
   const execs: string[] = []
-  const front = createServer((req, res) => {
+  const authority = new Authority()
+  const front = createServer(authority.serverCertificate(), (req, res) => {
     const url = new URL(req.url ?? '/', 'http://front')
     const [, pod] = /\/pods\/([^/]+)\/log$/.exec(url.pathname) ?? []
     if (pod === undefined) return pass(server, req, res)
@@ -71,8 +73,8 @@ export async function startKubelet(server: StandIn): Promise<Kubelet> {
   const { port } = front.address() as AddressInfo
   const config = parse(server.kubeconfig()) as Config
   for (const { cluster } of config.clusters) {
-    cluster['server'] = `http://127.0.0.1:${port}`
-    delete cluster['certificate-authority-data']
+    cluster['server'] = `https://127.0.0.1:${port}`
+    cluster['certificate-authority-data'] = Buffer.from(authority.cert).toString('base64')
   }
   return {
     kubeconfig: stringify(config),
