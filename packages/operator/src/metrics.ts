@@ -83,6 +83,7 @@ function stateOf({ connected, nack, current }: SubscriberStatus): string {
 
 /** What the metrics of the Kubernetes source read at scrape time. */
 export interface WatchObserved {
+  readonly installer: { readonly counts: Readonly<Record<string, number>> }
   readonly source: { stats(): WatchStatus[] }
   readonly status: {
     readonly writes: ReadonlyMap<string, number>
@@ -163,6 +164,11 @@ export function registerWatchMetrics(registry: Registry, observed: WatchObserved
       ['sent', observed.events.sent],
       ['dropped', observed.events.dropped],
     ],
+  )
+  count(
+    'installation',
+    'Node pods replaced, roll-outs halted, steps that failed and were tried again.',
+    () => Object.entries(observed.installer.counts),
   )
   new Gauge({
     name: 'pillion_operator_leader',

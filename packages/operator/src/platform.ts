@@ -152,7 +152,7 @@ export async function kubernetesPlatform(
     },
     serve: (each) => {
       served = each
-      registerWatchMetrics(each.registry, { source, status, events, elector })
+      registerWatchMetrics(each.registry, { source, status, events, elector, installer })
       board.lead(false)
       elector.start()
     },

@@ -42,8 +42,8 @@ const changeDelayMs = 50
 
 /** Installs, upgrades and removes what runs on nodes; idle until `lead(true)`. */
 export class Installer {
-  /** For metrics: steps that failed and were tried again. */
-  failures = 0
+  /** Since the start, for metrics: pods replaced, roll-outs halted, steps that failed and were tried again. */
+  readonly counts = { replaced: 0, halted: 0, failed: 0 }
   readonly #options: InstallerOptions
   readonly #limits: RolloutLimits
   readonly #api: InstallApi
@@ -137,7 +137,7 @@ export class Installer {
     try {
       if (isComplete) await this.#step()
     } catch (error) {
-      this.failures++
+      this.counts.failed++
       // Somebody wrote between: the watch will say what.
       const isConflict = error instanceof ApiError && error.status === 409
       if (!isConflict)
@@ -202,8 +202,10 @@ export class Installer {
       for (const pod of action.pods) {
         this.#options.log.info({ node: pod.node, pod: pod.name }, 'replacing')
         await this.#api.deletePod(pod)
+        this.counts.replaced++
       }
     } else if (action.kind === 'halt' && action.isNew) {
+      this.counts.halted++
       this.#options.log.error({ ...action.halt }, 'roll-out halted')
       await this.#api.annotate({ [haltedAnnotation]: JSON.stringify(action.halt) })
     }

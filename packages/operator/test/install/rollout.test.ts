@@ -126,6 +126,7 @@ t.test('install, upgrade, downgrade, uninstall', async (t) => {
   await reached(c, 'Installed', 3)
   t.equal(c.daemons.leastReady, 2)
 
+  t.match(c.installer.counts, { replaced: 6, halted: 0 })
   await c.admin.delete(`${meshPath}/default`)
   await until('gone', async () => (await c.admin.get(`${meshPath}/default`)).code === 404)
   const sets = await c.admin.get(`/apis/apps/v1/namespaces/${namespace}/daemonsets`)
