@@ -13,7 +13,7 @@ export type LabErrorCode =
   | 'host'
   | 'usage'
 
-/** Exit code by error code: 1 failed, 2 usage, 3 not running. */
+/** Exit code by error code: 1 failed, 2 usage, 3 not running, 4 not in time. */
 export const exitCodes: Readonly<Record<LabErrorCode, number>> = {
   'not-root': 1,
   'already-running': 1,
@@ -21,7 +21,7 @@ export const exitCodes: Readonly<Record<LabErrorCode, number>> = {
   invalid: 1,
   'not-found': 1,
   ambiguous: 1,
-  timeout: 1,
+  timeout: 4,
   host: 1,
   usage: 2,
 }

@@ -138,10 +138,9 @@ async function follow(options: UpOptions): Promise<void> {
     if (status !== undefined) {
       seen = true
       options.onProgress(status.progress)
-      const { phase, message, reasons } = status.progress
+      const { phase, message, reasons, code = 'host' } = status.progress
       if (phase === 'up') return
-      if (phase === 'failed')
-        throw new LabError('timeout', [message, ...reasons].join('\n  '))
+      if (phase === 'failed') throw new LabError(code, [message, ...reasons].join('\n  '))
     }
     await sleep(pollMs)
   }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The lab as a whole: nodes, objects, pods, mesh, and how far it is on its way up.
 import { setTimeout as sleep } from 'node:timers/promises'
-import { LabError, messageOf } from '../errors.ts'
+import { LabError, messageOf, type LabErrorCode } from '../errors.ts'
 import { Mesh } from '../mesh/mesh.ts'
 import { nodeInfo, type NodeInfo } from '../net/addresses.ts'
 import { applyPlan, makeRouter } from '../net/apply.ts'
@@ -31,6 +31,8 @@ export interface Progress {
   readonly message: string
   /** Why it failed, one reason a line. */
   readonly reasons: readonly string[]
+  /** What kind of failure it was. */
+  readonly code?: LabErrorCode
 }
 
 export class Lab {
@@ -111,7 +113,8 @@ export class Lab {
       this.#at('up', `${this.pods.runners.length} pods on ${this.nodes.length} nodes`)
     } catch (error) {
       const reasons = error instanceof NotReady ? error.reasons : []
-      this.progress = { phase: 'failed', message: messageOf(error), reasons }
+      const code = error instanceof LabError ? error.code : 'host'
+      this.progress = { phase: 'failed', message: messageOf(error), reasons, code }
     }
   }
 

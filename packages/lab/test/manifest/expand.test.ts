@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import t from 'tap'
-import { deploymentOf, deploymentTemplate, pickNode } from '../../src/manifest/expand.ts'
+import {
+  deploymentOf,
+  deploymentTemplate,
+  pickNode,
+  rollout,
+} from '../../src/manifest/expand.ts'
 import type { DeploymentObject, PodObject } from '../../src/types.ts'
 
 const deployment: DeploymentObject = {
@@ -62,3 +67,19 @@ t.test('pods spread: same owner first, then all pods, then order', async (t) => 
   t.equal(pickNode([{ node: 'node-1', sameOwner: 0, pods: 0 }]), 'node-1')
   t.equal(pickNode([]), undefined)
 })
+
+t.test(
+  'a roll-out makes all new pods at once and ends old ones when those are ready',
+  async (t) => {
+    const pod = (hash: string, ready: boolean, name = '') => ({ hash, ready, name })
+    t.same(rollout('b', 2, []), { missing: 2, surplus: [] })
+    const old = [pod('a', true), pod('a', true)]
+    t.same(rollout('b', 2, old), { missing: 2, surplus: [] }, 'nobody ends before')
+    const half = [...old, pod('b', true), pod('b', false)]
+    t.same(rollout('b', 2, half), { missing: 0, surplus: [] })
+    t.same(rollout('b', 2, [...old, pod('b', true), pod('b', true)]).surplus, old)
+    const three = ['x', 'y', 'z'].map((name) => pod('b', true, name))
+    t.same(rollout('b', 1, three).surplus, three.slice(1), 'scaled down')
+    t.same(rollout('b', 0, three), { missing: 0, surplus: three })
+  },
+)
