@@ -5,7 +5,7 @@ import { mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { loadManifests } from '../../src/install/kustomize.ts'
-import { namespace, startCluster } from '../support/cluster.ts'
+import { namespace, startCluster, type TestCluster } from '../support/cluster.ts'
 
 const crds = join(import.meta.dirname, '../../../../manifests/crd')
 const jwt = 'eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJwbGFudGVkIn0.c2lnbmF0dXJl'
@@ -15,9 +15,7 @@ const planted = [
   ...['pem-secret-8', 'metric-secret-9', 'url-secret-10', 'error-secret-11'],
 ]
 
-t.test('a sysdump has everything but secrets', async (t) => {
-  const cluster = await startCluster()
-  t.teardown(() => cluster.close())
+async function plantObjects(cluster: TestCluster): Promise<void> {
   for (const crd of loadManifests(crds))
     await cluster.create('/apis/apiextensions.k8s.io/v1/customresourcedefinitions', crd)
   const own = `/api/v1/namespaces/${namespace}`
@@ -40,6 +38,9 @@ t.test('a sysdump has everything but secrets', async (t) => {
     metadata: { name: 'web' },
     spec: { targetRef: { name: 'web' }, protocol: 'http' },
   })
+}
+
+async function plantProcesses(cluster: TestCluster): Promise<void> {
   const route = {
     match: { headers: [{ name: 'x-key', kind: 1, value: 'header-secret-3' }] },
     filters: [
@@ -79,6 +80,13 @@ t.test('a sysdump has everything but secrets', async (t) => {
   ]
   cluster.kubelet.logs.set('node-a/agent', lines.join('\n'))
   cluster.kubelet.logs.set('operator-0/operator', '{"level":30,"msg":"serving"}\n')
+}
+
+t.test('a sysdump has everything but secrets', async (t) => {
+  const cluster = await startCluster()
+  t.teardown(() => cluster.close())
+  await plantObjects(cluster)
+  await plantProcesses(cluster)
 
   const run = await cluster.pillion('sysdump', '-o', 'dump.tar.gz')
   t.match(run, { code: 0, out: /dump\.tar\.gz: \d+ files/ }, run.err)
