@@ -91,6 +91,7 @@ export interface Permission {
   readonly verb: string
   readonly group: string
   readonly resource: string
+  readonly subresource?: string
   readonly namespace?: string
   readonly allowed: boolean
 }
@@ -108,12 +109,16 @@ export function checkPermissions(permissions: readonly Permission[]): Finding[] 
         cost: '',
       },
     ]
-  return refused.map(({ verb, group, resource, namespace }) => {
+  return refused.map(({ verb, group, resource, subresource, namespace }) => {
     const where = namespace === undefined ? '' : ` in namespace ${namespace}`
-    const name = group === '' ? resource : `${resource}.${group}`
+    const below = subresource === undefined ? '' : `/${subresource}`
+    const name = `${resource}${group === '' ? '' : `.${group}`}${below}`
     return {
       ...{ what, ok: false, found: `may not ${verb} ${name}${where}` },
-      cost: 'install, upgrade and uninstall fail there: ask an administrator of the cluster',
+      cost:
+        subresource === undefined
+          ? 'install, upgrade and uninstall fail there: ask an administrator of the cluster'
+          : 'no status, config, diff and sysdump of processes: ask an administrator of the cluster',
     }
   })
 }

@@ -15,7 +15,12 @@ import {
   type Permission,
   type WantedDefinition,
 } from '../check.ts'
-import { clusterOptions, withCluster, type ClusterFlags } from '../cluster/connect.ts'
+import {
+  clusterOptions,
+  defaultNamespace,
+  withCluster,
+  type ClusterFlags,
+} from '../cluster/connect.ts'
 import { collection, listPath, Objects, type Manifest } from '../cluster/objects.ts'
 import { exitCode } from '../errors.ts'
 import { loadManifests } from '../install/kustomize.ts'
@@ -118,6 +123,13 @@ async function permissions(
     for (const verb of ['get', 'create', 'patch', 'delete'])
       want({ verb, group, resource, ...(namespace === undefined ? {} : { namespace }) })
   }
+  const operator = manifests.find(({ kind }) => kind === 'Deployment')
+  const namespace = operator?.metadata.namespace ?? defaultNamespace
+  const pods = { group: '', resource: 'pods', namespace }
+  // Admin endpoints are asked by exec; logs and pods of its own are what sysdump and uninstall --verify need.
+  want({ verb: 'create', ...pods, subresource: 'exec' })
+  want({ verb: 'get', ...pods, subresource: 'log' })
+  for (const verb of ['list', 'create', 'delete']) want({ verb, ...pods })
   const asked = [...wanted.values()].map(async (attributes) => ({
     ...attributes,
     allowed: await isAllowed(cluster, attributes),

@@ -112,7 +112,7 @@ async function labPieces(wanted: readonly string[]): Promise<Piece[]> {
   const agentPaths = ['/debug/config', '/debug/diff', '/debug/workloads', '/metrics']
   return [
     ...labObjectKinds.map((kind) => ({
-      path: `objects/${kind.toLowerCase()}s.json`,
+      path: `objects/${kind.toLowerCase()}.json`,
       get: async () => {
         const objects = await lab<KubeObject[]>('GET', `/objects?kind=${kind}`)
         return `${JSON.stringify(redact(objects), null, 2)}\n`

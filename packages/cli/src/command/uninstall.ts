@@ -88,8 +88,9 @@ async function run(
     steps.fail()
     throw error
   }
-  const clean = proofs.every((proof) => proof.clean)
-  if (!clean) process.exitCode = exitCode.failed
+  // No proof at all is no proof of being clean.
+  const clean = proofs.length > 0 && proofs.every((proof) => proof.clean)
+  if (verify && !clean) process.exitCode = exitCode.failed
   if (output === 'json') {
     printJson({ removed, ...(verify ? { clean, nodes: proofs } : {}) })
     return
@@ -97,7 +98,7 @@ async function run(
   const count = removed.length
   print(count === 0 ? 'nothing was installed' : `removed ${count} objects`)
   if (!verify) return
-  if (proofs.length === 0) print('no node had a pod of the mesh: nothing to verify')
+  if (proofs.length === 0) print(mark(unproved, false))
   else
     print(
       table(
@@ -143,6 +144,9 @@ async function removeMesh(
       'nothing else has been removed',
   )
 }
+
+const unproved =
+  'no node has a pod of the mesh any more, so there is none to take the agent from: nothing is proved'
 
 /** Nodes at a time that are verified. */
 const atOnce = 16

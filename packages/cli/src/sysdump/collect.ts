@@ -63,7 +63,7 @@ export async function clusterPieces(
   const objects = new Objects(cluster)
   const debug = new Debug(installation)
   const listed = (version: string, kind: string, where?: string): Piece => ({
-    path: `objects/${kind.toLowerCase()}s.json`,
+    path: `objects/${kind.toLowerCase()}.json`,
     get: async () => json(await objects.list(version, kind, where)),
   })
   // Without a right to list pods everything else is still worth having.

@@ -4,6 +4,9 @@ import { join } from 'node:path'
 import t from 'tap'
 import { namespace, startCluster } from '../support/cluster.ts'
 
+// Each run of the command is a process: slow on a busy machine.
+t.setTimeout(110_000)
+
 t.test('no API server: exit code 3 and what to look at', async (t) => {
   const cluster = await startCluster()
   t.teardown(() => cluster.close())

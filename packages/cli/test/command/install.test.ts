@@ -198,3 +198,10 @@ t.test('a Mesh that nobody cleans up keeps everything else in place', async (t) 
   })
   t.equal((await cluster.client.get(deployment)).code, 200)
 })
+
+t.test('where there is nothing, nothing is proved', async (t) => {
+  const cluster = await startCluster()
+  t.teardown(() => cluster.close())
+  const run = await cluster.pillion('uninstall', '--verify')
+  t.match(run, { code: 1, out: /nothing is proved/ })
+})

@@ -3,6 +3,9 @@
 import t from 'tap'
 import { startCluster, type TestCluster } from '../support/cluster.ts'
 
+// Each run of the command is a process: slow on a busy machine.
+t.setTimeout(110_000)
+
 const resources = {
   identity: {
     a: { id: 300, namespace: 'shop', serviceAccount: 'web', labels: { app: 'web' } },

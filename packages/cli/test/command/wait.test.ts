@@ -4,6 +4,9 @@ import t from 'tap'
 import { loadManifests } from '../../src/install/kustomize.ts'
 import { startCluster } from '../support/cluster.ts'
 
+// Each run of the command is a process: slow on a busy machine.
+t.setTimeout(110_000)
+
 const crds = join(import.meta.dirname, '../../../../manifests/crd')
 
 t.test('wait for a condition', async (t) => {
