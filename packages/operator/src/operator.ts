@@ -51,7 +51,8 @@ export async function startOperator(options: Options, log: Logger): Promise<Oper
       onError: (error) => log.error({ error }, 'nodes may not be able to connect'),
     })
     const server = await serve(options.listen, control.publisher, secured.options)
-    control.serve()
+    // The first leader makes the CA, and nodes of a new cluster wait for it.
+    control.serve(() => void secured?.refresh())
     log.info({ listen: options.listen, version: control.publisher.version }, 'serving')
     return {
       close: async () => {
@@ -103,8 +104,8 @@ export class Control {
     return this.isServing && this.#platform.isFresh()
   }
 
-  /** Streams are served from now on. */
-  serve(): void {
+  /** Streams are served from now on; `onLead` is called when this replica begins to lead. */
+  serve(onLead: () => void = () => undefined): void {
     this.isServing = true
     this.#platform.serve({
       registry: this.metrics.registry,
@@ -118,6 +119,7 @@ export class Control {
         subscribers: this.#subscribers(),
         nodes: this.nodes(),
       }),
+      lead: onLead,
     })
   }
 

@@ -33,6 +33,8 @@ export interface Served {
   scheduleStatus(): void
   /** What is known of the nodes. */
   view(): NodeView
+  /** This replica leads from now on. */
+  lead(): void
 }
 
 export interface Platform {
@@ -135,6 +137,7 @@ export async function kubernetesPlatform(
       board.lead(isLeader)
       if (options.agentImage !== '') installer.lead(isLeader)
       served?.scheduleStatus()
+      if (isLeader) served?.lead()
     },
   })
   return {

@@ -28,6 +28,8 @@ export interface SecureOptions {
 export interface Secured {
   /** For `serve`, which refuses what is still open to the network. */
   readonly options: ServeOptions
+  /** Looks at the store now: this replica may have to make or renew what is in it. */
+  refresh(): Promise<void>
   close(): Promise<void>
 }
 
@@ -36,18 +38,23 @@ export async function secureServing(options: SecureOptions): Promise<Secured> {
   const metrics = new PublishMetrics(options.registry)
   const isLocal = isLocalAddress(listen)
   const store = storeOf(tlsDir, isLocal ? undefined : client, namespace)
-  if (store === undefined) return { options: { metrics }, close: () => Promise.resolve() }
+  if (store === undefined) {
+    const nothing = (): Promise<void> => Promise.resolve()
+    return { options: { metrics }, refresh: nothing, close: nothing }
+  }
   const given = options.tlsNames.split(',').filter(Boolean)
   const names = [...new Set([`pillion-operator.${namespace}.svc`, ...given])]
   const certificates = new Certificates({ store, names, isLeader, onError, metrics })
   await certificates.start()
   const close = (): Promise<void> => certificates.close()
+  const refresh = (): Promise<void> => certificates.refresh()
   const tls = certificates.credentials
-  if (isLocal || client === undefined) return { options: { metrics, tls }, close }
+  if (isLocal || client === undefined)
+    return { options: { metrics, tls }, refresh, close }
   const gate = new TokenGate(tokenReview({ client, namespace }), {
     onEvent: (event) => metrics.token(event),
   })
-  return { options: { metrics, tls, authenticate: gate.authenticate }, close }
+  return { options: { metrics, tls, authenticate: gate.authenticate }, refresh, close }
 }
 
 function storeOf(tlsDir: string, client: SecureOptions['client'], namespace: string) {

@@ -34,6 +34,21 @@ const exceptions: Readonly<Record<string, string>> = {
   'get mesh.pillion.dev/accesspolicies': 'after a conflict',
   'get gateway.networking.k8s.io/httproutes': 'after a conflict',
   'get gateway.networking.k8s.io/grpcroutes': 'after a conflict',
+  'get gateway.networking.x-k8s.io/xbackendtrafficpolicies':
+    'where the experimental kinds are installed',
+  'get gateway.networking.x-k8s.io/xmeshes': 'where the experimental kinds are installed',
+  'list gateway.networking.x-k8s.io/xbackendtrafficpolicies':
+    'where the experimental kinds are installed',
+  'list gateway.networking.x-k8s.io/xmeshes':
+    'where the experimental kinds are installed',
+  'watch gateway.networking.x-k8s.io/xbackendtrafficpolicies':
+    'where the experimental kinds are installed',
+  'watch gateway.networking.x-k8s.io/xmeshes':
+    'where the experimental kinds are installed',
+  'patch gateway.networking.x-k8s.io/xbackendtrafficpolicies/status':
+    'where the experimental kinds are installed',
+  'patch gateway.networking.x-k8s.io/xmeshes/status':
+    'where the experimental kinds are installed',
   'update /secrets': 'the CA is renewed after months',
   'get /configmaps': 'the CA is published up to a minute after the election',
   'update /configmaps': 'with the CA',
