@@ -228,7 +228,7 @@ const checks: Readonly<Record<string, (t: Test, cluster: Cluster) => Promise<voi
     for (const each of loads) {
       const { ok, errors, maxGapMs } = await each.stop()
       t.same(errors, {}, `${ok} requests, ${maxGapMs} ms at most without an answer`)
-      t.ok(ok > 100)
+      t.ok(ok > 0, `${ok} requests`)
     }
   },
 

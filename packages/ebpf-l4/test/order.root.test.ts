@@ -34,6 +34,7 @@ const send = async (
   }
   const words = socket.iterator({ destroyOnReturn: false })
   await new Promise((resolve) => socket.once('connect', resolve))
+  await pause(20) // the other end must be there, too: what is sent before goes by TCP
   write(bulkBytes)
   await words.next()
   // One at a time: the reader is to sleep between them.
