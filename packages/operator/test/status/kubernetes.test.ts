@@ -175,6 +175,8 @@ for (const { name, start } of apiServers()) {
     await until('the update that no leader saw', async () =>
       JSON.stringify(await routeOf(cluster)).includes('by 3 of 3'),
     )
+    // The server shows a write before its answer is here.
+    await until('its answer', () => second.status.writes.size > 0)
     t.same([...second.status.writes], [['HTTPRoute', 1]])
     t.same([...first.status.writes], [['HTTPRoute', 1]])
   })
