@@ -83,8 +83,9 @@ t.test(
       const { ok, errors, maxGapMs } = await running.stop()
       const failed = Object.values(errors).reduce((sum, n) => sum + n, 0)
       t.ok(ok > 100, `${name}: ${ok} requests`)
+      // Each of them twice at most: who comes back at once may still meet the socket of a process that is dying.
       t.ok(
-        failed <= kills * concurrency,
+        failed <= kills * concurrency * 2,
         `${name}: ${failed} failed: ${JSON.stringify(errors)}`,
       )
       t.ok(maxGapMs <= 500, `${name}: longest time without success ${maxGapMs} ms`)
