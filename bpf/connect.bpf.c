@@ -2,7 +2,7 @@
 /*
  * Connect-time translation, egress policy, redirect of declared services to the local proxy.
  *
- * Hooks: cgroup/connect4, connect6, sendmsg4, sendmsg6, recvmsg4, recvmsg6, getpeername4, getpeername6.
+ * Hooks: cgroup/connect4, connect6, sendmsg4, sendmsg6. What the application sees of it afterwards: peer.bpf.c.
  * Reads: pl_services, pl_slots, pl_backends, pl_cgroups, pl_addresses, pl_subjects, pl_rules, pl_proxy, pl_settings,
  * pl_on_behalf_of.
  * Writes: pl_connections, pl_sockets, pl_udp_peers, pl_counters, pl_events.
@@ -13,6 +13,7 @@
 #include "include/pillion/policy.h"
 #include "include/pillion/service.h"
 #include "include/pillion/socket.h"
+#include "include/pillion/udp.h"
 
 /* Besides errno values, for a destination that is let through without being remembered. */
 #define NOT_OURS (-1) /* loopback */
@@ -117,13 +118,6 @@ static __always_inline int translate(struct target *target)
 	return 0;
 }
 
-static __always_inline struct udp_peer *udp_peer_of(struct bpf_sock_addr *ctx, const struct addr *addr, __be16 port)
-{
-	struct udp_key key = { .cookie = bpf_get_socket_cookie(ctx), .addr = *addr, .port = port };
-
-	return bpf_map_lookup_elem(&pl_udp_peers, &key);
-}
-
 static __always_inline void remember_udp_peer(struct bpf_sock_addr *ctx, const struct target *target)
 {
 	struct udp_key key = { .cookie = bpf_get_socket_cookie(ctx), .addr = target->addr, .port = target->port };
@@ -155,16 +149,13 @@ static __always_inline bool is_udp_reply(struct bpf_sock_addr *ctx, const struct
 static __always_inline void forget_socket(struct bpf_sock_addr *ctx, const struct target *target)
 {
 	struct bpf_sock *sk = ctx->sk;
-	struct socket *socket;
 	__u64 address = (__u64)sk;
 
-	if (target->protocol == IPPROTO_TCP) {
-		bpf_map_delete_elem(&pl_connections, &address);
+	if (!sk)
 		return;
-	}
-	socket = sk ? bpf_sk_storage_get(&pl_sockets, sk, 0, 0) : 0;
-	if (socket)
-		__builtin_memset(socket, 0, sizeof(*socket));
+	if (target->protocol == IPPROTO_TCP)
+		bpf_map_delete_elem(&pl_connections, &address);
+	bpf_sk_storage_delete(&pl_sockets, sk);
 }
 
 /* Sockets that the kernel made for itself are closed without a word: nobody would remove their entry. */
@@ -203,11 +194,13 @@ static __always_inline void remember_socket(struct bpf_sock_addr *ctx, const str
 		if (is_kernels(sk))
 			return;
 		socket.cookie = bpf_get_socket_cookie(ctx);
-		if (bpf_map_update_elem(&pl_connections, &address, &socket, BPF_ANY))
-			count(COUNTER_MAP_FULL);
-		return;
+		if (!bpf_map_update_elem(&pl_connections, &address, &socket, BPF_ANY))
+			return;
+		/* One pod that opens all that there is room for must not take the others' away: dearer, but never full. */
+		count(COUNTER_MAP_FULL);
+	} else {
+		socket.flags |= SOCKET_TRACKED; /* TCP: when it is established */
 	}
-	socket.flags |= SOCKET_TRACKED; /* TCP: when it is established */
 	kept = bpf_sk_storage_get(&pl_sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (kept)
 		*kept = socket;
@@ -340,76 +333,6 @@ SEC("cgroup/sendmsg6")
 int pl_sendmsg6(struct bpf_sock_addr *ctx)
 {
 	return on_destination6(ctx, false);
-}
-
-/* A datagram from a backend comes from the service, as far as the application is concerned. */
-SEC("cgroup/recvmsg4")
-int pl_recvmsg4(struct bpf_sock_addr *ctx)
-{
-	struct udp_peer *peer;
-	struct addr addr;
-
-	addr_from_ip4(&addr, ctx->user_ip4);
-	peer = udp_peer_of(ctx, &addr, ctx->user_port);
-	if (peer) {
-		ctx->user_ip4 = addr_word(&peer->addr, 3);
-		ctx->user_port = peer->port;
-	}
-	return ALLOW;
-}
-
-SEC("cgroup/recvmsg6")
-int pl_recvmsg6(struct bpf_sock_addr *ctx)
-{
-	struct udp_peer *peer;
-	struct addr addr;
-
-	addr_words(&addr, ctx->user_ip6[0], ctx->user_ip6[1], ctx->user_ip6[2], ctx->user_ip6[3]);
-	peer = udp_peer_of(ctx, &addr, ctx->user_port);
-	if (peer) {
-		ctx->user_ip6[0] = addr_word(&peer->addr, 0);
-		ctx->user_ip6[1] = addr_word(&peer->addr, 1);
-		ctx->user_ip6[2] = addr_word(&peer->addr, 2);
-		ctx->user_ip6[3] = addr_word(&peer->addr, 3);
-		ctx->user_port = peer->port;
-	}
-	return ALLOW;
-}
-
-/* What the application connected to, for getpeername(2). */
-static __always_inline struct socket *translated_socket(struct bpf_sock_addr *ctx)
-{
-	struct bpf_sock *sk = ctx->sk;
-	struct socket *socket = sk ? socket_of(sk, bpf_get_socket_cookie(ctx)) : 0;
-
-	return socket && socket->flags & SOCKET_TRANSLATED ? socket : 0;
-}
-
-SEC("cgroup/getpeername4")
-int pl_getpeername4(struct bpf_sock_addr *ctx)
-{
-	struct socket *socket = translated_socket(ctx);
-
-	if (socket) {
-		ctx->user_ip4 = addr_word(&socket->service, 3);
-		ctx->user_port = socket->service_port;
-	}
-	return ALLOW;
-}
-
-SEC("cgroup/getpeername6")
-int pl_getpeername6(struct bpf_sock_addr *ctx)
-{
-	struct socket *socket = translated_socket(ctx);
-
-	if (socket) {
-		ctx->user_ip6[0] = addr_word(&socket->service, 0);
-		ctx->user_ip6[1] = addr_word(&socket->service, 1);
-		ctx->user_ip6[2] = addr_word(&socket->service, 2);
-		ctx->user_ip6[3] = addr_word(&socket->service, 3);
-		ctx->user_port = socket->service_port;
-	}
-	return ALLOW;
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";

@@ -277,9 +277,9 @@ int pl_ingress(struct __sk_buff *skb)
  */
 static __always_inline int open_to_world(struct __sk_buff *skb, struct bpf_sock *sk)
 {
-	struct socket *socket = connection_of(sk, bpf_get_socket_cookie(skb));
+	struct socket *socket = socket_of(sk, bpf_get_socket_cookie(skb));
 
-	if (!socket || !is_outside(socket->dst_identity))
+	if (!socket || socket->flags & SOCKET_PASSIVE || !is_outside(socket->dst_identity))
 		return ALLOW;
 	return open_connection(skb, sk, true);
 }

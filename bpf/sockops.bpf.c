@@ -194,7 +194,7 @@ static __always_inline void connecting(struct bpf_sock_ops *ctx)
 	const struct settings *config = settings();
 	struct addr_info self, peer;
 	struct bpf_sock *sk = ctx->sk;
-	struct socket *socket = sk ? connection_of(sk, bpf_get_socket_cookie(ctx)) : 0;
+	struct socket *socket = sk ? socket_of(sk, bpf_get_socket_cookie(ctx)) : 0;
 	struct flow_key key = {};
 	int may;
 
@@ -229,7 +229,7 @@ static __always_inline void connecting(struct bpf_sock_ops *ctx)
 static __always_inline void connected(struct bpf_sock_ops *ctx)
 {
 	struct bpf_sock *sk = ctx->sk;
-	struct socket *socket = sk ? connection_of(sk, bpf_get_socket_cookie(ctx)) : 0;
+	struct socket *socket = sk ? socket_of(sk, bpf_get_socket_cookie(ctx)) : 0;
 	struct flow_key key;
 
 	/* Without: connected before the programs were attached, or loopback. Its next connect is ours. */

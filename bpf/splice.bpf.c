@@ -128,6 +128,7 @@ int pl_sk_msg(struct sk_msg_md *ctx)
 		count(COUNTER_DENY_OPEN);
 		return SK_DROP;
 	}
+	self->messages += 1;
 	other = self->peer;
 	peer = other ? bpf_map_lookup_elem(&pl_flows, &other) : 0;
 	if (!peer) {
@@ -140,7 +141,6 @@ int pl_sk_msg(struct sk_msg_md *ctx)
 		self->run_bytes = 0;
 		self->run_messages = 0;
 	}
-	self->messages += 1;
 	if (peer->by_tcp && has_read_tcp(tp))
 		peer->by_tcp = 0;
 	if (self->run_bytes > config_run_bytes || self->run_messages > config_run_messages) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A map without room: the apply fails as a whole, what was in force stays, the next good one heals.
+import { join } from 'node:path'
 import t from 'tap'
+import { KernelMap } from '../src/kernel-map.ts'
 import {
   BpfError,
   cgroupKey,
@@ -8,6 +10,7 @@ import {
   Direction,
   EventFlag,
   EventKind,
+  openPins,
   workloadLayout,
   type Tables,
 } from '../src/index.ts'
@@ -146,4 +149,47 @@ t.test('whoever takes over has open connections judged again', async (t) => {
   t.equal(generation(), before + 1)
   host.apply()
   t.equal(generation(), before + 1, 'once')
+})
+
+t.test('without room for a connection its socket keeps the memory', async (t) => {
+  const map = new KernelMap(
+    'pl_connections',
+    join(openPins(host.pinDir).maps, 'pl_connections'),
+  )
+  t.teardown(() => map.close())
+  const { maxEntries } = map.info()
+  // No socket lies at such an address.
+  const keys = Array.from({ length: maxEntries }, (_, n) => {
+    const key = Buffer.alloc(8)
+    key.writeBigUInt64LE(BigInt(n + 1))
+    return key
+  })
+  const nobody = Buffer.alloc(map.info().valueSize)
+  host.service({
+    address: '10.96.0.9',
+    port: 80,
+    backends: [{ pod: server, port: 80 }],
+  })
+  host.clearPolicy()
+  host.apply()
+  map.setAll(keys.map((key) => [key, nobody] as const))
+  const chat = async (address: string): Promise<void> => {
+    const { connect } = await import('node:net')
+    const socket = connect(80, address)
+    socket.on('connect', () => socket.write('x'))
+    socket.on('data', () => {
+      console.log(socket.remoteAddress)
+      socket.destroy()
+    })
+  }
+  const full = (): number => host.datapath.counters()['COUNTER_MAP_FULL'] ?? 0
+  const before = full()
+  t.equal((await host.call(client, chat, '10.96.0.9')).out, '10.96.0.9')
+  t.equal(full(), before + 1, 'counted')
+  const close = await host.event(
+    ({ kind, servicePort }) => kind === EventKind.EVENT_CLOSE && servicePort === 80,
+  )
+  t.equal(close.bytesSent, 1n)
+  t.equal(close.srcIdentity, client.identity)
+  map.deleteAll(keys)
 })
