@@ -106,13 +106,12 @@ function message(text: string, rest: Omit<Address, 'address' | 'prefixLength'>):
  * there where it is not the very address of somebody.
  */
 export function planAddresses(
-  before: Pick<Workloads, 'addresses' | 'ownAddresses' | 'nodes' | 'prefixes'>,
+  before: Pick<Workloads, 'addresses' | 'ownAddresses' | 'nodes' | 'blocks'>,
   byAddress: PersistentMap<string, PodFact>,
   touched: ReadonlySet<string>,
-  { nodes, prefixes, pool }: Pick<Workloads, 'nodes' | 'prefixes' | 'pool'>,
+  { nodes, blocks, pool }: Pick<Workloads, 'nodes' | 'blocks' | 'pool'>,
 ): Pick<Workloads, 'addresses' | 'ownAddresses'> {
-  const isSame = nodes === before.nodes && prefixes === before.prefixes
-  const blocks = blockMessages(prefixes, pool)
+  const isSame = nodes === before.nodes && blocks === before.blocks
   const ofNodes = isSame ? undefined : nodeMessages(nodes, pool)
   const isNode = (name: string): boolean =>
     ofNodes === undefined
@@ -121,7 +120,7 @@ export function planAddresses(
   const sets = new Map<string, Address>(isSame ? [] : blocks)
   const removals = isSame
     ? []
-    : [...before.prefixes.keys(), everyIPv4].filter((name) => !blocks.has(name))
+    : [...before.blocks.keys()].filter((name) => !blocks.has(name))
   const gone = isSame ? [] : before.nodes.flatMap(({ addresses }) => addresses)
   const single = isSame ? [] : [...blocks.values()].filter((b) => b.prefixLength === 128)
   const looked = [...touched, ...gone, ...single.map((b) => formatAddress(b.address))]
@@ -153,7 +152,7 @@ function podMessage(text: string, { identity, node, pod }: PodFact): Address {
 const everyIPv4 = parsePrefix('0.0.0.0/0').name
 
 /** Blocks as resources. An IPv6 block around the mapped IPv4 addresses is not one of IPv4: there the world stays the world. */
-function blockMessages(
+export function blockMessages(
   prefixes: Workloads['prefixes'],
   pool: Workloads['pool'],
 ): Map<string, Address> {

@@ -69,12 +69,10 @@ export function compile(
     previous === undefined ||
     pools.identities !== previous.pools.identities ||
     touched('Pod', 'Node', 'NetworkPolicy', 'AccessPolicy')
-      ? compileWorkloads(
-          snapshot,
-          pools.identities,
-          previous?.workloads,
-          touched('Node') ? undefined : (dirty.get('Pod') ?? new Set()),
-        )
+      ? compileWorkloads(snapshot, pools.identities, previous?.workloads, {
+          pods: touched('Node') ? undefined : (dirty.get('Pod') ?? new Set()),
+          policies: touched('NetworkPolicy', 'AccessPolicy'),
+        })
       : previous.workloads
   const attachments =
     previous === undefined ||

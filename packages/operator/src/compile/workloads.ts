@@ -5,6 +5,7 @@ import { Map as PersistentMap, Set as PersistentSet } from 'immutable'
 import type { Address, Identity, Prefix, Workload } from '@pillion/contract'
 import type { Snapshot } from '../index/objects.ts'
 import {
+  blockMessages,
   nodeAddresses,
   ownersOf,
   planAddresses,
@@ -47,6 +48,8 @@ export interface Workloads {
   readonly nodes: readonly NodeAddresses[]
   /** Blocks that policies name. */
   readonly prefixes: ReadonlyMap<string, Prefix>
+  /** Their Address resources. */
+  readonly blocks: ReadonlyMap<string, Address>
   readonly ignored: ReadonlySet<string>
 }
 
@@ -66,6 +69,7 @@ function noWorkloads(pool: Pool): Workloads {
     claims: PersistentMap(),
     nodes: [],
     prefixes: new Map(),
+    blocks: new Map(),
     ignored: new Set(),
   }
 }
@@ -77,16 +81,24 @@ interface Change {
   readonly fact: PodFact | undefined
 }
 
-/** `pods`: names of those that changed; undefined: look at all of them, and at the nodes. */
+/** What a compile has to look at again. */
+export interface Scope {
+  /** Names of pods that changed; undefined: all of them, and the nodes. */
+  readonly pods: ReadonlySet<string> | undefined
+  /** Whether a policy changed: which labels and blocks are asked for. */
+  readonly policies: boolean
+}
+
 export function compileWorkloads(
   snapshot: Snapshot,
   pool: Pool,
   previous: Workloads | undefined,
-  pods: ReadonlySet<string> | undefined,
+  { pods, policies }: Scope,
 ): Workloads {
   const before = previous ?? noWorkloads(pool)
-  const ignored = ignoredLabels(snapshot)
-  const found = prefixesOf(snapshot)
+  const asksAgain = previous === undefined || policies
+  const ignored = asksAgain ? ignoredLabels(snapshot) : before.ignored
+  const found = asksAgain ? prefixesOf(snapshot) : before.prefixes
   const prefixes = sameNames(found, before.prefixes) ? before.prefixes : found
   const sameRules = sameNames(ignored, before.ignored) && prefixes === before.prefixes
   const some =
@@ -124,7 +136,9 @@ export function compileWorkloads(
     const fact = factOf(old, snapshot.Pod.get(name), keys.get(name), nextPool)
     return fact === old ? [] : [{ name, old, fact }]
   })
-  return put(before, changes, { counts, pool: nextPool, ignored, nodes, prefixes })
+  const blocks = some === undefined ? blockMessages(prefixes, nextPool) : before.blocks
+  const next = { counts, pool: nextPool, ignored, nodes, prefixes, blocks }
+  return put(before, changes, next)
 }
 
 function sameNames(
@@ -180,7 +194,7 @@ function factOf(
 function put(
   before: Workloads,
   changes: readonly Change[],
-  next: Pick<Workloads, 'counts' | 'pool' | 'ignored' | 'nodes' | 'prefixes'>,
+  next: Pick<Workloads, 'counts' | 'pool' | 'ignored' | 'nodes' | 'prefixes' | 'blocks'>,
 ): Workloads {
   const facts = before.facts.withMutations((draft) => {
     for (const { name, fact } of changes) {

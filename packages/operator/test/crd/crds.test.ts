@@ -93,8 +93,8 @@ for (const crd of crds()) {
   t.test(`${kind}: defaults are valid`, async (t) => {
     for (const { schema, path } of nodes(root)) {
       if (schema.default === undefined) continue
-      const only: StructuralSchema = { type: 'object', properties: { f: schema } }
-      const result = validateAgainstCrd(withSchema(crd, only), {})
+      const wrapper: StructuralSchema = { type: 'object', properties: { f: schema } }
+      const result = validateAgainstCrd(withSchema(crd, wrapper), {})
       t.strictSame([result.errors, result.pruned], [[], []], path)
       t.not(result.object['f'], undefined)
     }
