@@ -13,6 +13,7 @@ export type Message<K extends Kind> = Extract<Body, { $case: K }>['value']
 /** Every kind, in the order in which a receiver may apply them: what is referred to comes first. */
 export const kinds = [
   'settings',
+  'node',
   'rule',
   'identity',
   'address',

@@ -15,6 +15,7 @@ import {
   type Resource,
   type Resources,
   type ServicePort,
+  type SubjectPolicy,
   type Workload,
 } from '@pillion/contract'
 
@@ -45,6 +46,10 @@ export function servicePort(
     addresses: addresses.map(parseAddress),
     l7Protocol: L7Protocol.UNSPECIFIED,
     failureMode: FailureMode.UNSPECIFIED,
+    externalAddresses: [],
+    nodePort: 0,
+    localOnly: false,
+    affinitySeconds: 0,
     ...rest,
   }
   return { name: `shop/s${id}:80/TCP`, body: { $case: 'servicePort', value } }
@@ -70,6 +75,9 @@ export function endpoint(
     serviceAccount: 'default',
     app: 'w',
     version: 'v1',
+    zone: '',
+    hintZones: [],
+    hintNodes: [],
     ...rest,
   }
   const name = `shop/s${serviceId}:80/TCP|${formatEndpoint(value.address, value.port)}`
@@ -114,9 +122,12 @@ export function policy(
   identity: number,
   ingress?: DirectionPolicy,
   egress?: DirectionPolicy,
+  shadow: Pick<Partial<SubjectPolicy>, 'shadowIngress' | 'shadowEgress'> = {},
 ): Resource {
-  return {
-    name: String(identity),
-    body: { $case: 'subjectPolicy', value: { identity, ingress, egress } },
+  const value = {
+    ...{ identity, ingress, egress },
+    ...{ shadowIngress: undefined, shadowEgress: undefined },
+    ...shadow,
   }
+  return { name: String(identity), body: { $case: 'subjectPolicy', value } }
 }

@@ -129,7 +129,13 @@ function compileSubjects(
   return new Map(
     [...subjects].map(([identity, { ingress, egress }]) => [
       String(identity),
-      { identity, ingress: finish(ingress), egress: finish(egress) },
+      {
+        identity,
+        ingress: finish(ingress),
+        egress: finish(egress),
+        shadowIngress: undefined,
+        shadowEgress: undefined,
+      },
     ]),
   )
 }

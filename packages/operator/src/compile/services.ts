@@ -280,6 +280,10 @@ function servicePort(
     addresses: texts.filter((text) => text !== '' && text !== 'None').map(parseAddress),
     l7Protocol: declaration?.protocol ?? L7Protocol.UNSPECIFIED,
     failureMode: declaration?.failureMode ?? FailureMode.BYPASS,
+    externalAddresses: [],
+    nodePort: 0,
+    localOnly: false,
+    affinitySeconds: 0,
   }
 }
 
@@ -350,6 +354,9 @@ function endpointMessage(
     serviceAccount: workload?.serviceAccount ?? '',
     app: workload?.app ?? 'unknown',
     version: workload?.version ?? 'unknown',
+    zone: '',
+    hintZones: [],
+    hintNodes: [],
   }
 }
 

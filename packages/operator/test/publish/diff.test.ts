@@ -53,6 +53,9 @@ function endpointOf(id: number, last: number) {
     serviceAccount: '',
     app: '',
     version: '',
+    zone: '',
+    hintZones: [],
+    hintNodes: [],
   }
 }
 

@@ -266,6 +266,7 @@ export interface Resource {
     | { $case: "subjectPolicy"; value: SubjectPolicy }
     | { $case: "rule"; value: Rule }
     | { $case: "routeTable"; value: RouteTable }
+    | { $case: "node"; value: Node }
     | undefined;
 }
 
@@ -276,6 +277,13 @@ export interface Settings {
   traceSampleRatio: number;
   /** Log one access line a request. */
   accessLog: boolean;
+}
+
+/** name: the node's. Only the subscriber's own. */
+export interface Node {
+  name: string;
+  /** Label topology.kubernetes.io/zone; empty: unknown. */
+  zone: string;
 }
 
 /** name: decimal id. A set of security-relevant labels. Ids below 256 are reserved (see ReservedIdentity in the sources). */
@@ -339,6 +347,17 @@ export interface ServicePort {
   addresses: Buffer[];
   l7Protocol: L7Protocol;
   failureMode: FailureMode;
+  /**
+   * externalIPs and addresses of load balancers: from inside the cluster they are the service as well, whatever its
+   * traffic policies say.
+   */
+  externalAddresses: Buffer[];
+  /** The service at every node's own address; 0: none. */
+  nodePort: number;
+  /** internalTrafficPolicy Local: cluster addresses lead only to endpoints of the subscriber's node. */
+  localOnly: boolean;
+  /** sessionAffinity ClientIP: a client stays with its endpoint until it was silent for this long; 0: no affinity. */
+  affinitySeconds: number;
 }
 
 /** name: "<ServicePort name>|address:port". One address that serves a ServicePort. */
@@ -359,13 +378,23 @@ export interface Endpoint {
   serviceAccount: string;
   app: string;
   version: string;
+  /** Label topology.kubernetes.io/zone of its node; empty: unknown. */
+  zone: string;
+  /** Topology hints of the EndpointSlice (trafficDistribution): who should prefer this endpoint. */
+  hintZones: string[];
+  hintNodes: string[];
 }
 
 /** name: decimal identity. What an identity may receive and send. Absent: everything is allowed. */
 export interface SubjectPolicy {
   identity: number;
   ingress: DirectionPolicy | undefined;
-  egress: DirectionPolicy | undefined;
+  egress:
+    | DirectionPolicy
+    | undefined;
+  /** What the direction would be if policies in Shadow mode were enforced; absent: none of them selects the identity. */
+  shadowIngress: DirectionPolicy | undefined;
+  shadowEgress: DirectionPolicy | undefined;
 }
 
 /** A direction that is isolated denies what no rule allows. A deny rule wins over every allow rule. */
@@ -1104,6 +1133,9 @@ export const Resource: MessageFns<Resource> = {
       case "routeTable":
         RouteTable.encode(message.body.value, writer.uint32(82).fork()).join();
         break;
+      case "node":
+        Node.encode(message.body.value, writer.uint32(90).fork()).join();
+        break;
     }
     return writer;
   },
@@ -1201,6 +1233,14 @@ export const Resource: MessageFns<Resource> = {
             message.body = { $case: "routeTable", value: RouteTable.decode(reader, reader.uint32()) };
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.body = { $case: "node", value: Node.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1236,6 +1276,8 @@ export const Resource: MessageFns<Resource> = {
       obj.rule = Rule.toJSON(message.body.value);
     } else if (message.body?.$case === "routeTable") {
       obj.routeTable = RouteTable.toJSON(message.body.value);
+    } else if (message.body?.$case === "node") {
+      obj.node = Node.toJSON(message.body.value);
     }
     return obj;
   },
@@ -1298,6 +1340,12 @@ export const Resource: MessageFns<Resource> = {
       case "routeTable": {
         if (object.body?.value !== undefined && object.body?.value !== null) {
           message.body = { $case: "routeTable", value: RouteTable.fromPartial(object.body.value) };
+        }
+        break;
+      }
+      case "node": {
+        if (object.body?.value !== undefined && object.body?.value !== null) {
+          message.body = { $case: "node", value: Node.fromPartial(object.body.value) };
         }
         break;
       }
@@ -1395,6 +1443,84 @@ export const Settings: MessageFns<Settings> = {
     message.acceleration = object.acceleration ?? 0;
     message.traceSampleRatio = object.traceSampleRatio ?? 0;
     message.accessLog = object.accessLog ?? false;
+    return message;
+  },
+};
+
+function createBaseNode(): Node {
+  return { name: "", zone: "" };
+}
+
+export const Node: MessageFns<Node> = {
+  encode(message: Node, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.zone !== "") {
+      writer.uint32(18).string(message.zone);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Node {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNode();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.zone = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  toJSON(message: Node): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.zone !== "") {
+      obj.zone = message.zone;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<Node>, I>>(base?: I): Node {
+    return Node.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Node>, I>>(object: I): Node {
+    const message = createBaseNode();
+    message.name = object.name ?? "";
+    message.zone = object.zone ?? "";
     return message;
   },
 };
@@ -1976,6 +2102,10 @@ function createBaseServicePort(): ServicePort {
     addresses: [],
     l7Protocol: 0,
     failureMode: 0,
+    externalAddresses: [],
+    nodePort: 0,
+    localOnly: false,
+    affinitySeconds: 0,
   };
 }
 
@@ -2007,6 +2137,18 @@ export const ServicePort: MessageFns<ServicePort> = {
     }
     if (message.failureMode !== 0) {
       writer.uint32(72).int32(message.failureMode);
+    }
+    for (const v of message.externalAddresses) {
+      writer.uint32(82).bytes(v!);
+    }
+    if (message.nodePort !== 0) {
+      writer.uint32(88).uint32(message.nodePort);
+    }
+    if (message.localOnly !== false) {
+      writer.uint32(96).bool(message.localOnly);
+    }
+    if (message.affinitySeconds !== 0) {
+      writer.uint32(104).uint32(message.affinitySeconds);
     }
     return writer;
   },
@@ -2096,6 +2238,38 @@ export const ServicePort: MessageFns<ServicePort> = {
             message.failureMode = reader.int32() as any;
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.externalAddresses.push(Buffer.from(reader.bytes()));
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.nodePort = reader.uint32();
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.localOnly = reader.bool();
+            continue;
+          }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.affinitySeconds = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2137,6 +2311,18 @@ export const ServicePort: MessageFns<ServicePort> = {
     if (message.failureMode !== 0) {
       obj.failureMode = failureModeToJSON(message.failureMode);
     }
+    if (message.externalAddresses?.length) {
+      obj.externalAddresses = message.externalAddresses.map((e) => base64FromBytes(e));
+    }
+    if (message.nodePort !== 0) {
+      obj.nodePort = Math.round(message.nodePort);
+    }
+    if (message.localOnly !== false) {
+      obj.localOnly = message.localOnly;
+    }
+    if (message.affinitySeconds !== 0) {
+      obj.affinitySeconds = Math.round(message.affinitySeconds);
+    }
     return obj;
   },
 
@@ -2154,6 +2340,10 @@ export const ServicePort: MessageFns<ServicePort> = {
     message.addresses = object.addresses?.map((e) => e) || [];
     message.l7Protocol = object.l7Protocol ?? 0;
     message.failureMode = object.failureMode ?? 0;
+    message.externalAddresses = object.externalAddresses?.map((e) => e) || [];
+    message.nodePort = object.nodePort ?? 0;
+    message.localOnly = object.localOnly ?? false;
+    message.affinitySeconds = object.affinitySeconds ?? 0;
     return message;
   },
 };
@@ -2174,6 +2364,9 @@ function createBaseEndpoint(): Endpoint {
     serviceAccount: "",
     app: "",
     version: "",
+    zone: "",
+    hintZones: [],
+    hintNodes: [],
   };
 }
 
@@ -2220,6 +2413,15 @@ export const Endpoint: MessageFns<Endpoint> = {
     }
     if (message.version !== "") {
       writer.uint32(114).string(message.version);
+    }
+    if (message.zone !== "") {
+      writer.uint32(122).string(message.zone);
+    }
+    for (const v of message.hintZones) {
+      writer.uint32(130).string(v!);
+    }
+    for (const v of message.hintNodes) {
+      writer.uint32(138).string(v!);
     }
     return writer;
   },
@@ -2349,6 +2551,30 @@ export const Endpoint: MessageFns<Endpoint> = {
             message.version = reader.string();
             continue;
           }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.zone = reader.string();
+            continue;
+          }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.hintZones.push(reader.string());
+            continue;
+          }
+          case 17: {
+            if (tag !== 138) {
+              break;
+            }
+
+            message.hintNodes.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2405,6 +2631,15 @@ export const Endpoint: MessageFns<Endpoint> = {
     if (message.version !== "") {
       obj.version = message.version;
     }
+    if (message.zone !== "") {
+      obj.zone = message.zone;
+    }
+    if (message.hintZones?.length) {
+      obj.hintZones = message.hintZones;
+    }
+    if (message.hintNodes?.length) {
+      obj.hintNodes = message.hintNodes;
+    }
     return obj;
   },
 
@@ -2427,12 +2662,15 @@ export const Endpoint: MessageFns<Endpoint> = {
     message.serviceAccount = object.serviceAccount ?? "";
     message.app = object.app ?? "";
     message.version = object.version ?? "";
+    message.zone = object.zone ?? "";
+    message.hintZones = object.hintZones?.map((e) => e) || [];
+    message.hintNodes = object.hintNodes?.map((e) => e) || [];
     return message;
   },
 };
 
 function createBaseSubjectPolicy(): SubjectPolicy {
-  return { identity: 0, ingress: undefined, egress: undefined };
+  return { identity: 0, ingress: undefined, egress: undefined, shadowIngress: undefined, shadowEgress: undefined };
 }
 
 export const SubjectPolicy: MessageFns<SubjectPolicy> = {
@@ -2445,6 +2683,12 @@ export const SubjectPolicy: MessageFns<SubjectPolicy> = {
     }
     if (message.egress !== undefined) {
       DirectionPolicy.encode(message.egress, writer.uint32(26).fork()).join();
+    }
+    if (message.shadowIngress !== undefined) {
+      DirectionPolicy.encode(message.shadowIngress, writer.uint32(34).fork()).join();
+    }
+    if (message.shadowEgress !== undefined) {
+      DirectionPolicy.encode(message.shadowEgress, writer.uint32(42).fork()).join();
     }
     return writer;
   },
@@ -2486,6 +2730,22 @@ export const SubjectPolicy: MessageFns<SubjectPolicy> = {
             message.egress = DirectionPolicy.decode(reader, reader.uint32());
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.shadowIngress = DirectionPolicy.decode(reader, reader.uint32());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.shadowEgress = DirectionPolicy.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2509,6 +2769,12 @@ export const SubjectPolicy: MessageFns<SubjectPolicy> = {
     if (message.egress !== undefined) {
       obj.egress = DirectionPolicy.toJSON(message.egress);
     }
+    if (message.shadowIngress !== undefined) {
+      obj.shadowIngress = DirectionPolicy.toJSON(message.shadowIngress);
+    }
+    if (message.shadowEgress !== undefined) {
+      obj.shadowEgress = DirectionPolicy.toJSON(message.shadowEgress);
+    }
     return obj;
   },
 
@@ -2523,6 +2789,12 @@ export const SubjectPolicy: MessageFns<SubjectPolicy> = {
       : undefined;
     message.egress = (object.egress !== undefined && object.egress !== null)
       ? DirectionPolicy.fromPartial(object.egress)
+      : undefined;
+    message.shadowIngress = (object.shadowIngress !== undefined && object.shadowIngress !== null)
+      ? DirectionPolicy.fromPartial(object.shadowIngress)
+      : undefined;
+    message.shadowEgress = (object.shadowEgress !== undefined && object.shadowEgress !== null)
+      ? DirectionPolicy.fromPartial(object.shadowEgress)
       : undefined;
     return message;
   },
