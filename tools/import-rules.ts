@@ -100,6 +100,7 @@ export const pureFolders: readonly string[] = [
 
 /** Single files with the same promise, for stages that need only one. */
 export const pureFiles: readonly string[] = [
+  'packages/contract/src/select.ts',
   'packages/ebpf-l4/src/plan.ts',
   'packages/ebpf-l4/src/diff.ts',
 ]

@@ -7,9 +7,11 @@ import {
   isMappedIPv4,
   L7Protocol,
   l7ProtocolToJSON,
+  placeOf,
   Protocol,
   reservedName,
   ReservedIdentity,
+  selectEndpoints,
   type Endpoint,
   type Resources,
   type ServicePort,
@@ -20,10 +22,10 @@ import {
   judge,
   passesIngress,
   serviceNameOf,
-  usable,
   type Judgement,
   type PolicyTables,
 } from '@pillion/ebpf-l4'
+import { almostAllowed } from './almost.ts'
 import { AgentError } from './errors.ts'
 import { addressKey, Names } from './names.ts'
 import { hasPrefix, parsed, splitPort, tryParse } from './peers.ts'
@@ -35,6 +37,8 @@ export interface Explanation {
   readonly steps: readonly Step[]
   /** Text of the rule that decided, if one did. */
   readonly rule?: string
+  /** Denied by default deny: the rule that almost allowed it, and in what the connection differs. */
+  readonly nearest?: string
 }
 
 export interface Step {
@@ -68,6 +72,10 @@ interface Destination {
 interface Source {
   readonly identity: number
   readonly workload: Workload | undefined
+}
+
+interface Decision extends Judgement {
+  readonly nearest?: string
 }
 
 class Explainer {
@@ -230,7 +238,9 @@ class Explainer {
     const messages = own.map(([, message]) => message)
     const families =
       service.addresses.length === 0 ? messages : ofFamilies(service, messages)
-    return { candidates: usable(families), total: families.length }
+    const { localOnly } = service
+    const from = { ...placeOf(this.#input.resources, this.#input.node), localOnly }
+    return { candidates: selectEndpoints(families, from), total: families.length }
   }
 
   #endpointText({ address, port, pod, node, weight }: Endpoint, all: Endpoint[]): string {
@@ -268,10 +278,20 @@ class Explainer {
       gear,
       steps: this.#steps,
       ...(rule === undefined ? {} : { rule }),
+      ...(decisive?.nearest === undefined ? {} : { nearest: decisive.nearest }),
     }
   }
 
-  #judgeOne(src: number, { identity, port }: Destination, protocol: number): Judgement {
+  #judgeOne(src: number, to: Destination, protocol: number): Decision {
+    const judgement = this.#bothPolicies(src, to, protocol)
+    const attempt = { src, dst: to.identity, protocol, port: to.port }
+    const nearest = almostAllowed(this.#names, attempt, judgement)
+    if (nearest === undefined) return judgement
+    this.#add('nearest rule', nearest)
+    return { ...judgement, nearest }
+  }
+
+  #bothPolicies(src: number, { identity, port }: Destination, protocol: number): Judgement {
     const { tables } = this.#input
     const to = `${this.#names.identity(identity)}, port ${port}`
     const egress = judge(tables, {

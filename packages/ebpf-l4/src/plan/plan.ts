@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // PURE. Resources of a node -> what its maps should hold.
-import type { Changes, Kind, Resources } from '@pillion/contract'
+import { placeOf, type Changes, type Kind, type Resources } from '@pillion/contract'
 import type { Tables } from '../tables.ts'
 import { planAddresses } from './addresses.ts'
 import { planCgroups } from './cgroups.ts'
@@ -23,8 +23,10 @@ export function plan(
     changes === undefined
       ? new Set([...state.resources[kind].keys(), ...resources[kind].keys()])
       : (changes.get(kind) ?? [])
-  const services = planServices(resources, state, {
-    servicePorts: changed('servicePort'),
+  // A node that learns its zone sees every service anew; it happens about once in its life.
+  const moved = changes?.has('node') === true ? resources.servicePort.keys() : []
+  const services = planServices(resources, placeOf(resources, context.node), state, {
+    servicePorts: [...changed('servicePort'), ...moved],
     endpoints: changed('endpoint'),
   })
   const tables: Tables = {

@@ -8,7 +8,9 @@ import {
   isMappedIPv4,
   L7Protocol,
   Protocol,
+  selectEndpoints,
   type Endpoint,
+  type Place,
   type Resources,
   type ServicePort,
 } from '@pillion/contract'
@@ -40,9 +42,10 @@ export function serviceNameOf(endpointName: string): string {
   return endpointName.slice(0, endpointName.lastIndexOf('|'))
 }
 
-/** Plans the services that own a changed endpoint or changed themselves; the rest is shared. */
+/** Plans the services that own a changed endpoint or changed themselves, as `from` sees them; the rest is shared. */
 export function planServices(
   resources: Resources,
+  from: Place,
   state: PlanState,
   changed: { servicePorts: Iterable<string>; endpoints: Iterable<string> },
 ): { tables: ServiceTables; state: PlanState } {
@@ -71,7 +74,7 @@ export function planServices(
     const fragment =
       servicePort === undefined || !isTranslated(servicePort)
         ? emptyFragment
-        : new FragmentBuilder(servicePort, backends, generationOf).build(endpoints)
+        : new FragmentBuilder(servicePort, from, backends, generationOf).build(endpoints)
     backends.release(before.backends)
     if (fragment === emptyFragment) fragments.delete(name)
     else fragments.set(name, fragment)
@@ -141,18 +144,10 @@ function endpointsOf(
   return [...(names ?? [])].flatMap((name) => resources.endpoint.get(name) ?? [])
 }
 
-/**
- * Ready endpoints; without any, those that terminate but still serve (KEP-1669): the last pod of a service goes on
- * answering while its successor starts.
- */
-export function usable(endpoints: readonly Endpoint[]): Endpoint[] {
-  const ready = endpoints.filter(({ ready, terminating }) => ready && !terminating)
-  return ready.length > 0 ? ready : endpoints.filter(({ ready }) => ready)
-}
-
 /** Makes the fragment of one ServicePort. */
 class FragmentBuilder {
   readonly #servicePort: ServicePort
+  readonly #from: Place
   readonly #backends: BackendDraft
   /** Generation for the slots of a family: the old one if they are the same. */
   readonly #generation: (id: number, content: string) => number
@@ -162,23 +157,26 @@ class FragmentBuilder {
 
   constructor(
     servicePort: ServicePort,
+    from: Place,
     backends: BackendDraft,
     generation: (id: number, content: string) => number,
   ) {
     this.#servicePort = servicePort
+    this.#from = from
     this.#backends = backends
     this.#generation = generation
   }
 
   build(endpoints: readonly Endpoint[]): ServiceFragment {
-    const { addresses, id } = this.#servicePort
+    const { addresses, id, localOnly } = this.#servicePort
     const services: (readonly [string, Buffer])[] = []
     for (const isIPv6 of [false, true]) {
       const own = addresses.filter((address) => isMappedIPv4(address) !== isIPv6)
       if (own.length === 0) continue
       const family = endpoints.filter(({ address }) => isMappedIPv4(address) !== isIPv6)
       const serviceId = ((id << 1) | Number(isIPv6)) >>> 0
-      const slots = this.#addSlots(serviceId, usable(family))
+      const chosen = selectEndpoints(family, { ...this.#from, localOnly })
+      const slots = this.#addSlots(serviceId, chosen)
       services.push(...own.map((address) => this.#entry(address, serviceId, slots)))
     }
     return {

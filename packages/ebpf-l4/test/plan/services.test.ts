@@ -1,5 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-import { formatEndpoint, L7Protocol, FailureMode, Protocol } from '@pillion/contract'
+import {
+  formatEndpoint,
+  L7Protocol,
+  FailureMode,
+  Protocol,
+  type Resource,
+} from '@pillion/contract'
 import t from 'tap'
 import {
   backendLayout,
@@ -165,4 +171,23 @@ t.test('an agent that starts anew goes on with the numbers in the kernel', async
   const { tables } = plan(after, context, adoptState(kernel))
   for (const key of tables.pl_backends.keys()) t.notOk(kernel.pl_backends.has(key))
   for (const key of tables.pl_slots.keys()) t.notOk(kernel.pl_slots.has(key))
+})
+
+t.test('a node that learns its zone sees hinted services anew', async (t) => {
+  const own = (zone: string): Resource => ({
+    name: 'node-1',
+    body: { $case: 'node', value: { name: 'node-1', zone } },
+  })
+  const first = resourcesOf(
+    own(''),
+    servicePort(7, ['10.96.0.1']),
+    endpoint(7, '10.244.1.2', { hintZones: ['zone-a'] }),
+    endpoint(7, '10.244.2.2', { hintZones: ['zone-b'] }),
+  )
+  const a = plan(first, context, initialState())
+  const both = { '10.244.1.2:8080': 0.5, '10.244.2.2:8080': 0.5 }
+  t.same(view(a.tables), { '10.96.0.1:80': both })
+  const moved = change(first, [own('zone-b')])
+  const b = plan(moved.resources, context, a.state, moved.changes)
+  t.same(view(b.tables), { '10.96.0.1:80': { '10.244.2.2:8080': 1 } })
 })
