@@ -291,7 +291,11 @@ class Explainer {
     return { ...judgement, nearest }
   }
 
-  #bothPolicies(src: number, { identity, port }: Destination, protocol: number): Judgement {
+  #bothPolicies(
+    src: number,
+    { identity, port }: Destination,
+    protocol: number,
+  ): Judgement {
     const { tables } = this.#input
     const to = `${this.#names.identity(identity)}, port ${port}`
     const egress = judge(tables, {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Flow events: a bounded memory of the last ones, and whoever follows. They are decoded and named only when somebody reads.
-import { formatAddress, Protocol, protocolToJSON } from '@pillion/contract'
+import { formatAddress } from '@pillion/contract'
 import {
   Direction,
   EventFlag,
@@ -8,6 +8,7 @@ import {
   type EventRecords,
   type FlowEvent,
 } from '@pillion/ebpf-l4'
+import { almostAllowed, protocolText } from './almost.ts'
 import type { Names, Peer } from './names.ts'
 
 /** One end of a flow. */
@@ -39,6 +40,8 @@ export interface Flow {
   readonly rttUs: number
   readonly retransmits: number
   readonly rule?: string
+  /** Deny by default deny: the rule that almost allowed it, and in what the connection differs. */
+  readonly nearest?: string
   readonly l7: boolean
   readonly accelerated: boolean
   /** A deny of a connection that was open when the policy changed. */
@@ -125,6 +128,7 @@ function toFlow({ records, index, names, clockOffsetMs }: FlowRecord): Flow {
   const kind = kinds[event.kind] ?? 'open'
   const service = serviceOf(event, names)
   const rule = names.rule(event.rule)
+  const nearest = kind === 'deny' ? nearestOf(event, names) : undefined
   return {
     time: new Date(Number(event.timeNs) / 1e6 + clockOffsetMs).toISOString(),
     kind,
@@ -133,18 +137,26 @@ function toFlow({ records, index, names, clockOffsetMs }: FlowRecord): Flow {
     src: end(event.src, event.srcPort, names.peer(event.src, event.srcIdentity)),
     dst: end(event.dst, event.dstPort, names.peer(event.dst, event.dstIdentity)),
     ...(service === undefined ? {} : { service }),
-    protocol: protocolName(event.protocol),
+    protocol: protocolText(event.protocol),
     bytesSent: Number(event.bytesSent),
     bytesReceived: Number(event.bytesReceived),
     durationMs: Math.round(Number(event.durationNs) / 1e3) / 1e3,
     rttUs: event.srttUs,
     retransmits: event.retransmits,
     ...(rule === undefined ? {} : { rule }),
+    ...(nearest === undefined ? {} : { nearest }),
     l7: (event.flags & EventFlag.EVENT_F_L7) !== 0,
     accelerated: (event.flags & EventFlag.EVENT_F_ACCEL) !== 0,
     openConnection: (event.flags & EventFlag.EVENT_F_OPEN_CONNECTION) !== 0,
     process: { pid: event.pid, comm: commOf(event) },
   }
+}
+
+function nearestOf(event: FlowEvent, names: Names): string | undefined {
+  const { srcIdentity: src, dstIdentity: dst, protocol, dstPort: port } = event
+  const { rule: ruleId, direction } = event
+  const judgement = { allowed: false, ruleId, direction: direction as Direction }
+  return almostAllowed(names, { src, dst, protocol, port }, judgement)
 }
 
 function directionOf(event: FlowEvent, kind: Flow['kind']): Flow['direction'] {
@@ -167,13 +179,6 @@ function end(address: Uint8Array, port: number, peer: Peer): FlowEnd {
   // A connect that was refused never had a source address.
   const text = address.some(Boolean) ? formatAddress(address) : ''
   return { address: text, port, identity, namespace, pod, workload }
-}
-
-function protocolName(protocol: number): string {
-  const known = (Object.values(Protocol) as number[]).includes(protocol)
-  return known
-    ? protocolToJSON(protocol as Protocol).replace('PROTOCOL_', '')
-    : String(protocol)
 }
 
 /** Name of the process, as the kernel had it. */

@@ -38,11 +38,19 @@ t.test('denied by isolation', async (t) => {
   const got = ask('shop/other-1', 'shop/api:80')
   t.match(got, { verdict: 'deny', rule: 'NetworkPolicy shop/api (isolates)' })
   t.match(step(got, 'ingress policy'), /denied: EPERM by/)
+  const nearest =
+    'NetworkPolicy shop/api ingress[0] allows TCP port 8080, but only from app=web,version=v1 in shop'
+  t.match(got, { nearest })
+  t.equal(step(got, 'nearest rule'), nearest)
 })
 
 t.test('straight to a pod, or the world', async (t) => {
   t.match(ask('shop/web-1', 'shop/api-1:8080'), { verdict: 'allow', gear: 0 })
-  t.match(ask('shop/web-1', 'shop/api-1:9090'), { verdict: 'deny' })
+  t.match(ask('shop/web-1', 'shop/api-1:9090'), {
+    verdict: 'deny',
+    nearest:
+      'NetworkPolicy shop/api ingress[0] allows this peer on TCP port 8080, not 9090',
+  })
   t.match(ask('shop/web-1', 'shop/api-2:8080'), { verdict: 'allow' }, 'on another node')
   t.match(ask('shop/web-1', '192.0.2.1:443'), { verdict: 'allow' })
 })

@@ -45,6 +45,7 @@ t.test(
     t.match(one(event), {
       ...{ kind: 'deny', verdict: 'deny', direction: 'ingress' },
       rule: 'NetworkPolicy shop/api (isolates)',
+      nearest: /ingress\[0\] allows TCP port 8080, but only from app=web/,
       src: { address: '', namespace: 'shop', pod: 'other-1', identity: 302 },
     })
   },
