@@ -3,9 +3,9 @@
  * Connect-time translation, egress policy, redirect of declared services to the local proxy.
  *
  * Hooks: cgroup/connect4, connect6, sendmsg4, sendmsg6. What the application sees of it afterwards: peer.bpf.c.
- * Reads: pl_services, pl_slots, pl_backends, pl_cgroups, pl_addresses, pl_subjects, pl_rules, pl_proxy, pl_settings,
+ * Reads: pl_services, pl_slots, pl_members, pl_backends, pl_cgroups, pl_addresses, pl_subjects, pl_rules, pl_proxy, pl_settings,
  * pl_on_behalf_of.
- * Writes: pl_connections, pl_sockets, pl_udp_peers, pl_counters, pl_events.
+ * Writes: pl_connections, pl_sockets, pl_udp_peers, pl_affinity, pl_counters, pl_events.
  * Returns: 1 proceed; 0 refuse: EPERM when a policy denies, ECONNREFUSED when nobody could answer.
  */
 #include "include/pillion/event.h"
@@ -27,6 +27,7 @@ struct target {
 	__u8 l7;
 	__u32 identity;
 	__u32 service;
+	__u32 backend;
 	struct addr asked;
 	__be16 asked_port;
 	__u16 translated;
@@ -82,21 +83,66 @@ static __always_inline bool to_proxy(struct target *target)
 	return true;
 }
 
+/*
+ * A socket that is not connected stays with its backend while it keeps sending, as it would behind conntrack: a protocol
+ * that needs more than one datagram is spoken to one server.
+ */
+static __always_inline struct backend *same_backend(const struct service *service, const struct udp_key *key,
+						    __u32 *number)
+{
+	struct udp_peer *last = bpf_map_lookup_elem(&pl_udp_peers, key);
+	struct member_key member = { .set = service->set };
+
+	if (!last || !last->backend || !is_recent(last->sent_ns))
+		return 0;
+	member.backend = last->backend;
+	if (!bpf_map_lookup_elem(&pl_members, &member))
+		return 0;
+	last->sent_ns = bpf_ktime_get_ns();
+	*number = member.backend;
+	return bpf_map_lookup_elem(&pl_backends, number);
+}
+
+static __always_inline struct backend *datagram_backend(struct bpf_sock_addr *ctx, struct service *service,
+							struct service_key *service_key, const struct target *target,
+							__u64 client, __u32 *number)
+{
+	struct udp_key key = {
+		.cookie = bpf_get_socket_cookie(ctx), .addr = target->asked, .port = target->asked_port
+	};
+	struct backend *backend = same_backend(service, &key, number);
+	struct udp_peer choice = {};
+
+	if (backend)
+		return backend;
+	backend = choose_backend(service, service_key, client, number);
+	if (!backend)
+		return 0;
+	choice.addr = backend->addr;
+	choice.port = backend->port;
+	choice.backend = *number;
+	choice.sent_ns = bpf_ktime_get_ns();
+	bpf_map_update_elem(&pl_udp_peers, &key, &choice, BPF_ANY);
+	return backend;
+}
+
 /* 0, or the errno to refuse with. A destination that is no service address is left as it is. */
-static __always_inline int translate(struct target *target)
+static __always_inline int translate(struct bpf_sock_addr *ctx, struct target *target, __u64 client, bool connected)
 {
 	struct service_key key = { .addr = target->addr, .port = target->port, .protocol = target->protocol };
-	struct service *service = bpf_map_lookup_elem(&pl_services, &key);
+	struct addr_info info = {};
+	struct service *service = service_at(&key, &info);
 	struct backend *backend;
+	__u32 number = 0;
 
 	if (!service) {
-		target->identity = who_is_at(&target->addr).identity;
+		target->identity = info.identity;
 		return 0;
 	}
 	target->asked = target->addr;
 	target->asked_port = target->port;
 	target->translated = 1;
-	target->service = service->id >> 1; /* the low bit is the address family: its slots are its own */
+	target->service = service->id;
 	if (service->l7 && target->protocol == IPPROTO_TCP) {
 		if (proxy_serves() && to_proxy(target))
 			return 0;
@@ -106,7 +152,10 @@ static __always_inline int translate(struct target *target)
 		}
 		count(COUNTER_CONNECT_BYPASS);
 	}
-	backend = choose_backend(service, &key);
+	if (connected)
+		backend = choose_backend(service, &key, client, &number);
+	else
+		backend = datagram_backend(ctx, service, &key, target, client, &number);
 	if (!backend) {
 		count(COUNTER_CONNECT_NO_ENDPOINT);
 		return ECONNREFUSED;
@@ -114,6 +163,7 @@ static __always_inline int translate(struct target *target)
 	target->addr = backend->addr;
 	target->port = backend->port;
 	target->identity = backend->identity;
+	target->backend = number;
 	count(COUNTER_CONNECT_TRANSLATED);
 	return 0;
 }
@@ -177,6 +227,7 @@ static __always_inline void remember_socket(struct bpf_sock_addr *ctx, const str
 		.on_behalf_of = who->on_behalf_of,
 		.policy_generation = generation,
 		.cgroup = who->cgroup,
+		.backend = target->backend,
 		.pid = bpf_get_current_pid_tgid() >> 32,
 	};
 	__u64 address = (__u64)sk;
@@ -219,7 +270,7 @@ static __always_inline void judge_as_client(struct bpf_sock_addr *ctx, struct wh
 }
 
 /* Where to, and whether it may. 0: proceed to target->addr; otherwise the errno to refuse with. */
-static __always_inline int decide(struct bpf_sock_addr *ctx, struct target *target, struct who *who)
+static __always_inline int decide(struct bpf_sock_addr *ctx, struct target *target, struct who *who, bool connected)
 {
 	struct verdict_of verdict = { .allowed = 1 };
 	int error;
@@ -229,7 +280,7 @@ static __always_inline int decide(struct bpf_sock_addr *ctx, struct target *targ
 		target->identity = who_is_at(&target->addr).identity;
 		judge_as_client(ctx, who);
 	} else {
-		error = translate(target);
+		error = translate(ctx, target, who->cgroup, connected);
 		if (error)
 			return error;
 	}
@@ -254,7 +305,7 @@ static __always_inline int on_destination(struct bpf_sock_addr *ctx, struct targ
 	int error = NOT_OURS;
 
 	if (!addr_is_loopback(&target->addr))
-		error = decide(ctx, target, &who);
+		error = decide(ctx, target, &who, connected);
 	if (error) {
 		if (connected)
 			forget_socket(ctx, target);

@@ -185,10 +185,13 @@ static __always_inline int open_connection(struct __sk_buff *skb, struct bpf_soc
 
 static __always_inline struct udp_peer *udp_peer(struct __sk_buff *skb, struct packet *packet, struct udp_key *key)
 {
+	struct udp_peer *peer;
+
 	key->cookie = bpf_get_socket_cookie(skb);
 	key->addr = packet->src;
 	key->port = bpf_htons(packet->src_port);
-	return bpf_map_lookup_elem(&pl_udp_peers, key);
+	peer = bpf_map_lookup_elem(&pl_udp_peers, key);
+	return peer && !peer->backend ? peer : 0;
 }
 
 /*
@@ -277,11 +280,30 @@ int pl_ingress(struct __sk_buff *skb)
  */
 static __always_inline int open_to_world(struct __sk_buff *skb, struct bpf_sock *sk)
 {
-	struct socket *socket = socket_of(sk, bpf_get_socket_cookie(skb));
+	const struct settings *config = settings();
+	struct socket *socket;
 
+	if (!config || !config->has_policy)
+		return ALLOW;
+	socket = socket_of(sk, bpf_get_socket_cookie(skb));
 	if (!socket || socket->flags & SOCKET_PASSIVE || !is_outside(socket->dst_identity))
 		return ALLOW;
 	return open_connection(skb, sk, true);
+}
+
+/*
+ * Connected to an endpoint that is gone: its address may be another pod's by now. EPERM for the sender is an error that
+ * clients answer with a new connect, which is balanced; nothing at all would be a time-out.
+ */
+static __always_inline bool endpoint_is_gone(struct bpf_sock *sk, const struct udp_key *peer)
+{
+	struct socket *socket = bpf_sk_storage_get(&pl_sockets, sk, 0, 0);
+	struct backend *backend;
+
+	if (!socket || !socket->backend)
+		return false;
+	backend = bpf_map_lookup_elem(&pl_backends, &socket->backend);
+	return !backend || backend->port != peer->port || !addr_equal(&backend->addr, &peer->addr);
 }
 
 /*
@@ -304,6 +326,10 @@ static __always_inline int connected_datagram(struct __sk_buff *skb, struct bpf_
 		addr_words(&key.addr, CTX_READ(sk, dst_ip6[0]), CTX_READ(sk, dst_ip6[1]), CTX_READ(sk, dst_ip6[2]),
 			   CTX_READ(sk, dst_ip6[3]));
 	key.port = sk->dst_port;
+	if (endpoint_is_gone(sk, &key)) {
+		count(COUNTER_UDP_GONE);
+		return REFUSE;
+	}
 	peer = bpf_map_lookup_elem(&pl_udp_peers, &key);
 	if (peer && peer->sent_ns && (__s64)(bpf_ktime_get_ns() - peer->sent_ns) > UDP_REFRESH_NS)
 		peer->sent_ns = bpf_ktime_get_ns();

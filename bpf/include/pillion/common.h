@@ -80,6 +80,12 @@ static __always_inline bool addr_is_ip4(const struct addr *addr)
 	return !addr_word(addr, 0) && !addr_word(addr, 1) && addr_word(addr, 2) == bpf_htonl(0xffff);
 }
 
+static __always_inline bool addr_equal(const struct addr *a, const struct addr *b)
+{
+	return addr_word(a, 0) == addr_word(b, 0) && addr_word(a, 1) == addr_word(b, 1) &&
+	       addr_word(a, 2) == addr_word(b, 2) && addr_word(a, 3) == addr_word(b, 3);
+}
+
 /* Loopback and unspecified (connect to it means loopback): inside of one pod, never ours to judge. */
 static __always_inline bool addr_is_loopback(const struct addr *addr)
 {

@@ -25,6 +25,8 @@ PILLION_MAP(pl_addresses, BPF_MAP_TYPE_LPM_TRIE, struct addr_key, struct addr_in
 PILLION_MAP(pl_services, BPF_MAP_TYPE_HASH, struct service_key, struct service, 65536, BPF_F_NO_PREALLOC);
 PILLION_MAP(pl_slots, BPF_MAP_TYPE_HASH, struct slot_key, struct slot, 524288, BPF_F_NO_PREALLOC);
 PILLION_MAP(pl_backends, BPF_MAP_TYPE_HASH, __u32, struct backend, 262144, BPF_F_NO_PREALLOC);
+PILLION_MAP(pl_members, BPF_MAP_TYPE_HASH, struct member_key, struct member, 262144, BPF_F_NO_PREALLOC);
+PILLION_MAP(pl_affinity, BPF_MAP_TYPE_LRU_HASH, struct affinity_key, struct affinity, 65536, 0);
 PILLION_MAP(pl_subjects, BPF_MAP_TYPE_HASH, struct subject_key, struct subject, 65536, BPF_F_NO_PREALLOC);
 PILLION_MAP(pl_rules, BPF_MAP_TYPE_HASH, struct rule_key, struct rule, 524288, BPF_F_NO_PREALLOC);
 PILLION_MAP(pl_executables, BPF_MAP_TYPE_LRU_HASH, struct exe_key, struct exe, 4096, 0);

@@ -70,7 +70,7 @@ enum failure_mode {
 	FAILURE_REJECT = 2,
 };
 
-/* pl_services: what the application connects to. */
+/* pl_services: what the application connects to. A node port is at the unspecified address of its family. */
 struct service_key {
 	struct addr addr;
 	__be16 port;
@@ -79,18 +79,18 @@ struct service_key {
 };
 
 struct service {
-	__u32 id; /* number of the ServicePort << 1 | IPv6 */
-	__u32 generation; /* the slots of this generation are complete */
+	__u32 id; /* number of the ServicePort */
+	__u32 set; /* of its slots, complete before it is named here */
 	__u32 slots; /* 0: no ready endpoint */
+	__u32 affinity_s; /* 0: none */
 	__u8 l7; /* 1: to the proxy */
 	__u8 failure_mode; /* enum failure_mode, when l7 */
 	__u8 pad[2];
 };
 
-/* pl_slots: alias table (Vose) of a service: O(1) weighted choice. */
+/* pl_slots: an alias table (Vose): O(1) weighted choice. A set never changes: other endpoints are another set. */
 struct slot_key {
-	__u32 service;
-	__u32 generation;
+	__u32 set;
 	__u32 slot;
 };
 
@@ -98,6 +98,29 @@ struct slot {
 	__u32 threshold; /* of 2^32: below it `primary`, otherwise `alias` */
 	__u32 primary; /* key of pl_backends */
 	__u32 alias;
+};
+
+/* pl_members: the backends of a set; only for services with affinity. */
+struct member_key {
+	__u32 set;
+	__u32 backend; /* key of pl_backends */
+};
+
+struct member {
+	__u32 backend;
+};
+
+/* pl_affinity: where a client was sent last. */
+struct affinity_key {
+	__u64 client; /* cgroup of the pod; of the node for its own processes */
+	__u32 service;
+	__u32 ip6; /* 1: by an IPv6 address: those have backends of their own */
+};
+
+struct affinity {
+	__u64 used_ns;
+	__u32 backend; /* key of pl_backends */
+	__u32 pad;
 };
 
 /* pl_backends: by number. */
@@ -328,6 +351,8 @@ struct socket {
 	__u8 comm[PILLION_COMM_LEN];
 	struct flow_key flow; /* TCP that connects: from the moment when the source port is chosen */
 	__u64 cookie; /* TCP that connects */
+	__u32 backend; /* key of pl_backends, 0: none was chosen */
+	__u32 pad;
 };
 
 /* pl_traffic: sums over TCP connections, so that metrics miss none when events are dropped. */
@@ -346,7 +371,10 @@ struct traffic {
 	__u64 retransmits;
 };
 
-/* pl_udp_peers: (socket, peer) -> the service address that the application used, or the peer itself for a reply. */
+/*
+ * pl_udp_peers: (socket, peer) -> the service address that the application used, or the peer itself for a reply; and the
+ * other way round, (socket, service address) -> the backend that its datagrams go to.
+ */
 struct udp_key {
 	__u64 cookie;
 	struct addr addr;
@@ -357,7 +385,8 @@ struct udp_key {
 struct udp_peer {
 	struct addr addr;
 	__be16 port;
-	__u8 pad[6];
+	__u8 pad[2];
+	__u32 backend; /* key of pl_backends, when `addr` is one */
 	__u64 sent_ns; /* our last datagram to the peer that egress policy allowed: answers may come in */
 	__u64 received_ns; /* its last datagram that ingress policy allowed: answers may go out */
 };
@@ -379,6 +408,7 @@ enum counter {
 	COUNTER_MAP_FULL, /* an insert failed */
 	COUNTER_ORIGIN_MISSING, /* PILLION_ORIGIN asked for an unknown peer */
 	COUNTER_PARSE_ERROR, /* packet that cannot be judged: dropped */
+	COUNTER_UDP_GONE, /* datagrams of sockets that are connected to an endpoint that went away */
 	COUNTER_COUNT,
 };
 

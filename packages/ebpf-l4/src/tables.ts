@@ -6,6 +6,7 @@ export const configuredMaps = [
   'pl_addresses',
   'pl_backends',
   'pl_slots',
+  'pl_members',
   'pl_services',
   'pl_rules',
   'pl_subjects',

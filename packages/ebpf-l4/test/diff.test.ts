@@ -5,6 +5,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import { changesPolicy, diff, type Batch } from '../src/diff.ts'
 import {
+  memberKeyLayout,
   ruleKeyLayout,
   serviceLayout,
   slotKeyLayout,
@@ -48,7 +49,7 @@ const closed = policy(300, {
   ],
 })
 const shop = [
-  servicePort(1, ['10.96.0.1']),
+  servicePort(1, ['10.96.0.1'], { affinitySeconds: 60 }),
   endpoint(1, '10.244.0.1'),
   address('10.244.0.1'),
   closed,
@@ -89,7 +90,9 @@ t.test('a change of endpoints: all that is new, before anything goes', async (t)
   t.same(order(diff(have.tables, want.tables)), [
     '+pl_backends',
     '+pl_slots',
+    '+pl_members',
     '+pl_services',
+    '-pl_members',
     '-pl_slots',
     '-pl_backends',
   ])
@@ -186,10 +189,10 @@ const u32Key = (value: number): string => {
 /** Follows every reference that the kernel follows. */
 function dangling(tables: Tables): string | undefined {
   for (const value of tables.pl_services.values()) {
-    const { id: service, generation, slots } = serviceLayout.read(value)
+    const { id, set, slots } = serviceLayout.read(value)
     for (let slot = 0; slot < slots; slot++) {
-      const key = tableKey(slotKeyLayout.write({ service, generation, slot }))
-      if (!tables.pl_slots.has(key)) return `slot ${slot} of service ${service}`
+      const key = tableKey(slotKeyLayout.write({ set, slot }))
+      if (!tables.pl_slots.has(key)) return `slot ${slot} of service ${id}`
     }
   }
   for (const value of tables.pl_slots.values()) {
@@ -197,6 +200,10 @@ function dangling(tables: Tables): string | undefined {
     for (const number of [primary, alias]) {
       if (!tables.pl_backends.has(u32Key(number))) return `backend ${number}`
     }
+  }
+  for (const key of tables.pl_members.keys()) {
+    const { backend } = memberKeyLayout.read(keyBytes(key))
+    if (!tables.pl_backends.has(u32Key(backend))) return `member ${backend}`
   }
   return undefined
 }

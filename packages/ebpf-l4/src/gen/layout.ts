@@ -113,7 +113,8 @@ export const Counter = {
   COUNTER_MAP_FULL: 12,
   COUNTER_ORIGIN_MISSING: 13,
   COUNTER_PARSE_ERROR: 14,
-  COUNTER_COUNT: 15,
+  COUNTER_UDP_GONE: 15,
+  COUNTER_COUNT: 16,
 } as const
 export type Counter = (typeof Counter)[keyof typeof Counter]
 
@@ -301,52 +302,52 @@ export const serviceKeyLayout: Layout<ServiceKey> = {
   },
 }
 
-/** struct service, 16 bytes. */
+/** struct service, 20 bytes. */
 export interface Service {
   readonly id: number
-  readonly generation: number
+  readonly set: number
   readonly slots: number
+  readonly affinityS: number
   readonly l7: number
   readonly failureMode: number
 }
 
 export const serviceLayout: Layout<Service> = {
-  size: 16,
+  size: 20,
   read: (from, at = 0) => ({
     id: from.readUInt32LE(at + 0),
-    generation: from.readUInt32LE(at + 4),
+    set: from.readUInt32LE(at + 4),
     slots: from.readUInt32LE(at + 8),
-    l7: from.readUInt8(at + 12),
-    failureMode: from.readUInt8(at + 13),
+    affinityS: from.readUInt32LE(at + 12),
+    l7: from.readUInt8(at + 16),
+    failureMode: from.readUInt8(at + 17),
   }),
-  write: (value, into = Buffer.alloc(16), at = 0) => {
+  write: (value, into = Buffer.alloc(20), at = 0) => {
     into.writeUInt32LE(value.id, at + 0)
-    into.writeUInt32LE(value.generation, at + 4)
+    into.writeUInt32LE(value.set, at + 4)
     into.writeUInt32LE(value.slots, at + 8)
-    into.writeUInt8(value.l7, at + 12)
-    into.writeUInt8(value.failureMode, at + 13)
+    into.writeUInt32LE(value.affinityS, at + 12)
+    into.writeUInt8(value.l7, at + 16)
+    into.writeUInt8(value.failureMode, at + 17)
     return into
   },
 }
 
-/** struct slot_key, 12 bytes. */
+/** struct slot_key, 8 bytes. */
 export interface SlotKey {
-  readonly service: number
-  readonly generation: number
+  readonly set: number
   readonly slot: number
 }
 
 export const slotKeyLayout: Layout<SlotKey> = {
-  size: 12,
+  size: 8,
   read: (from, at = 0) => ({
-    service: from.readUInt32LE(at + 0),
-    generation: from.readUInt32LE(at + 4),
-    slot: from.readUInt32LE(at + 8),
+    set: from.readUInt32LE(at + 0),
+    slot: from.readUInt32LE(at + 4),
   }),
-  write: (value, into = Buffer.alloc(12), at = 0) => {
-    into.writeUInt32LE(value.service, at + 0)
-    into.writeUInt32LE(value.generation, at + 4)
-    into.writeUInt32LE(value.slot, at + 8)
+  write: (value, into = Buffer.alloc(8), at = 0) => {
+    into.writeUInt32LE(value.set, at + 0)
+    into.writeUInt32LE(value.slot, at + 4)
     return into
   },
 }
@@ -391,6 +392,82 @@ export const backendLayout: Layout<Backend> = {
     putBytes(into, at + 0, value.addr, 16)
     into.writeUInt16BE(value.port, at + 16)
     into.writeUInt32LE(value.identity, at + 20)
+    return into
+  },
+}
+
+/** struct member_key, 8 bytes. */
+export interface MemberKey {
+  readonly set: number
+  readonly backend: number
+}
+
+export const memberKeyLayout: Layout<MemberKey> = {
+  size: 8,
+  read: (from, at = 0) => ({
+    set: from.readUInt32LE(at + 0),
+    backend: from.readUInt32LE(at + 4),
+  }),
+  write: (value, into = Buffer.alloc(8), at = 0) => {
+    into.writeUInt32LE(value.set, at + 0)
+    into.writeUInt32LE(value.backend, at + 4)
+    return into
+  },
+}
+
+/** struct member, 4 bytes. */
+export interface Member {
+  readonly backend: number
+}
+
+export const memberLayout: Layout<Member> = {
+  size: 4,
+  read: (from, at = 0) => ({
+    backend: from.readUInt32LE(at + 0),
+  }),
+  write: (value, into = Buffer.alloc(4), at = 0) => {
+    into.writeUInt32LE(value.backend, at + 0)
+    return into
+  },
+}
+
+/** struct affinity_key, 16 bytes. */
+export interface AffinityKey {
+  readonly client: bigint
+  readonly service: number
+  readonly ip6: number
+}
+
+export const affinityKeyLayout: Layout<AffinityKey> = {
+  size: 16,
+  read: (from, at = 0) => ({
+    client: from.readBigUInt64LE(at + 0),
+    service: from.readUInt32LE(at + 8),
+    ip6: from.readUInt32LE(at + 12),
+  }),
+  write: (value, into = Buffer.alloc(16), at = 0) => {
+    into.writeBigUInt64LE(value.client, at + 0)
+    into.writeUInt32LE(value.service, at + 8)
+    into.writeUInt32LE(value.ip6, at + 12)
+    return into
+  },
+}
+
+/** struct affinity, 16 bytes. */
+export interface Affinity {
+  readonly usedNs: bigint
+  readonly backend: number
+}
+
+export const affinityLayout: Layout<Affinity> = {
+  size: 16,
+  read: (from, at = 0) => ({
+    usedNs: from.readBigUInt64LE(at + 0),
+    backend: from.readUInt32LE(at + 8),
+  }),
+  write: (value, into = Buffer.alloc(16), at = 0) => {
+    into.writeBigUInt64LE(value.usedNs, at + 0)
+    into.writeUInt32LE(value.backend, at + 8)
     return into
   },
 }
@@ -647,6 +724,7 @@ export const udpKeyLayout: Layout<UdpKey> = {
 export interface UdpPeer {
   readonly addr: Uint8Array
   readonly port: number
+  readonly backend: number
   readonly sentNs: bigint
   readonly receivedNs: bigint
 }
@@ -656,12 +734,14 @@ export const udpPeerLayout: Layout<UdpPeer> = {
   read: (from, at = 0) => ({
     addr: from.subarray(at + 0, at + 16),
     port: from.readUInt16BE(at + 16),
+    backend: from.readUInt32LE(at + 20),
     sentNs: from.readBigUInt64LE(at + 24),
     receivedNs: from.readBigUInt64LE(at + 32),
   }),
   write: (value, into = Buffer.alloc(40), at = 0) => {
     putBytes(into, at + 0, value.addr, 16)
     into.writeUInt16BE(value.port, at + 16)
+    into.writeUInt32LE(value.backend, at + 20)
     into.writeBigUInt64LE(value.sentNs, at + 24)
     into.writeBigUInt64LE(value.receivedNs, at + 32)
     return into
@@ -836,7 +916,7 @@ export const trafficLayout: Layout<Traffic> = {
   },
 }
 
-/** struct socket, 120 bytes. */
+/** struct socket, 128 bytes. */
 export interface Socket {
   readonly service: Uint8Array
   readonly servicePort: number
@@ -852,10 +932,11 @@ export interface Socket {
   readonly comm: Uint8Array
   readonly flow: FlowKey
   readonly cookie: bigint
+  readonly backend: number
 }
 
 export const socketLayout: Layout<Socket> = {
-  size: 120,
+  size: 128,
   read: (from, at = 0) => ({
     service: from.subarray(at + 0, at + 16),
     servicePort: from.readUInt16BE(at + 16),
@@ -871,8 +952,9 @@ export const socketLayout: Layout<Socket> = {
     comm: from.subarray(at + 60, at + 76),
     flow: flowKeyLayout.read(from, at + 76),
     cookie: from.readBigUInt64LE(at + 112),
+    backend: from.readUInt32LE(at + 120),
   }),
-  write: (value, into = Buffer.alloc(120), at = 0) => {
+  write: (value, into = Buffer.alloc(128), at = 0) => {
     putBytes(into, at + 0, value.service, 16)
     into.writeUInt16BE(value.servicePort, at + 16)
     into.writeUInt16LE(value.flags, at + 18)
@@ -887,6 +969,7 @@ export const socketLayout: Layout<Socket> = {
     putBytes(into, at + 60, value.comm, 16)
     flowKeyLayout.write(value.flow, into, at + 76)
     into.writeBigUInt64LE(value.cookie, at + 112)
+    into.writeUInt32LE(value.backend, at + 120)
     return into
   },
 }
@@ -1039,6 +1122,8 @@ export const maps = {
   pl_services: { key: serviceKeyLayout, value: serviceLayout },
   pl_slots: { key: slotKeyLayout, value: slotLayout },
   pl_backends: { key: u32Layout, value: backendLayout },
+  pl_members: { key: memberKeyLayout, value: memberLayout },
+  pl_affinity: { key: affinityKeyLayout, value: affinityLayout },
   pl_subjects: { key: subjectKeyLayout, value: subjectLayout },
   pl_rules: { key: ruleKeyLayout, value: ruleLayout },
   pl_executables: { key: exeKeyLayout, value: exeLayout },
@@ -1068,6 +1153,8 @@ export const mapNames = [
   'pl_services',
   'pl_slots',
   'pl_backends',
+  'pl_members',
+  'pl_affinity',
   'pl_subjects',
   'pl_rules',
   'pl_executables',
@@ -1089,4 +1176,4 @@ export const mapNames = [
 ] as const
 
 /** Changes with every change of a struct or map: datapaths with different ones never share maps. */
-export const layoutHash = 'a40f7d9a68e0'
+export const layoutHash = '247969deda28'

@@ -11,21 +11,15 @@ export interface BackendNumber {
   readonly uses: number
 }
 
-/** The slots of one address family of a service, as they were last numbered. */
-export interface SlotSet {
-  readonly generation: number
-  /** All slot values in order: equal content keeps its generation. */
-  readonly content: string
-}
-
 /** What one ServicePort put into the maps. */
 export interface ServiceFragment {
   readonly services: Entries
   readonly slots: Entries
+  readonly members: Entries
   /** Backend values (keys of `backendNumbers`), each once. */
   readonly backends: readonly string[]
-  /** By slot_key.service. */
-  readonly slotSets: ReadonlyMap<number, SlotSet>
+  /** Numbers of its slot sets by their content, all slot values in order: equal slots keep their number. */
+  readonly slotSets: ReadonlyMap<string, number>
 }
 
 export interface PlanState {
@@ -35,18 +29,19 @@ export interface PlanState {
   /** By ServicePort name. */
   readonly fragments: ReadonlyMap<string, ServiceFragment>
   /** Endpoint names by ServicePort name, so that one endpoint does not cost a walk over all. */
-  readonly members: ReadonlyMap<string, ReadonlySet<string>>
+  readonly endpointNames: ReadonlyMap<string, ReadonlySet<string>>
   /** By backend value. */
   readonly backendNumbers: ReadonlyMap<string, BackendNumber>
   readonly nextBackend: number
-  readonly nextGeneration: number
+  readonly nextSet: number
   /** What the kernel holds from an earlier agent; only the first plan looks at it. */
   readonly adopted: Adopted
 }
 
 interface Adopted {
   readonly backends: ReadonlyMap<string, number>
-  readonly slotSets: ReadonlyMap<number, SlotSet>
+  /** By number of the ServicePort. */
+  readonly slotSets: ReadonlyMap<number, ReadonlyMap<string, number>>
 }
 
 export const nothingAdopted: Adopted = { backends: new Map(), slotSets: new Map() }
@@ -56,10 +51,10 @@ export function initialState(): PlanState {
     resources: emptyResources(),
     tables: emptyTables(),
     fragments: new Map(),
-    members: new Map(),
+    endpointNames: new Map(),
     backendNumbers: new Map(),
     nextBackend: 1,
-    nextGeneration: 1,
+    nextSet: 1,
     adopted: nothingAdopted,
   }
 }
@@ -77,30 +72,30 @@ export function adoptState(have: Tables): PlanState {
     lastBackend = Math.max(lastBackend, number)
   }
   const slotSets = adoptSlotSets(have)
-  const generations = [...have.pl_slots.keys()].map(
-    (key) => slotKeyLayout.read(keyBytes(key)).generation,
+  const sets = [...have.pl_slots.keys()].map(
+    (key) => slotKeyLayout.read(keyBytes(key)).set,
   )
-  const lastGeneration = generations.reduce((a, b) => Math.max(a, b), 0)
+  const lastSet = sets.reduce((a, b) => Math.max(a, b), 0)
   return {
     ...initialState(),
     nextBackend: following(lastBackend),
-    nextGeneration: following(lastGeneration),
+    nextSet: following(lastSet),
     adopted: { backends, slotSets },
   }
 }
 
-function adoptSlotSets(have: Tables): Map<number, SlotSet> {
-  const slotSets = new Map<number, SlotSet>()
+function adoptSlotSets(have: Tables): Adopted['slotSets'] {
+  const slotSets = new Map<number, Map<string, number>>()
   for (const value of have.pl_services.values()) {
-    const { id, generation, slots } = serviceLayout.read(value)
-    if (slotSets.has(id)) continue
+    const { id, set, slots } = serviceLayout.read(value)
     const values = Array.from({ length: slots }, (_, slot) =>
-      have.pl_slots.get(tableKey(slotKeyLayout.write({ service: id, generation, slot }))),
+      have.pl_slots.get(tableKey(slotKeyLayout.write({ set, slot }))),
     )
-    // A hole: the agent before died in the middle of a write. Its generation is not used again.
-    if (values.includes(undefined)) continue
+    // A hole: the agent before died in the middle of a write. Its set is not used again.
+    if (slots === 0 || values.includes(undefined)) continue
     const content = tableKey(Buffer.concat(values.filter((slot) => slot !== undefined)))
-    slotSets.set(id, { generation, content })
+    const own = slotSets.get(id) ?? new Map<string, number>()
+    slotSets.set(id, own.set(content, set))
   }
   return slotSets
 }

@@ -84,18 +84,22 @@ function normal(tables: Tables) {
     const service = serviceLayout.read(value)
     const { addr, port } = serviceKeyLayout.read(keyBytes(key))
     const slots = Array.from({ length: service.slots }, (_, slot) => {
-      const slotKey = slotKeyLayout.write({
-        service: service.id,
-        generation: service.generation,
-        slot,
-      })
+      const slotKey = slotKeyLayout.write({ set: service.set, slot })
       const found = tables.pl_slots.get(slotKey.toString('latin1'))
       if (found === undefined) throw new Error('a service without its slot')
       const { threshold, primary, alias } = slotLayout.read(found)
       return [threshold, backendOf(primary), backendOf(alias)]
     })
-    const { id, l7, failureMode } = service
-    return [Buffer.from(addr).toString('hex'), port, id, l7, failureMode, slots]
+    const { id, l7, failureMode, affinityS } = service
+    return [
+      Buffer.from(addr).toString('hex'),
+      port,
+      id,
+      l7,
+      failureMode,
+      affinityS,
+      slots,
+    ]
   })
   return {
     services: services.sort(),

@@ -3,12 +3,15 @@ import {
   formatEndpoint,
   L7Protocol,
   FailureMode,
+  parseAddress,
   Protocol,
   type Resource,
+  type ServicePort,
 } from '@pillion/contract'
 import t from 'tap'
 import {
   backendLayout,
+  memberKeyLayout,
   serviceKeyLayout,
   serviceLayout,
   slotKeyLayout,
@@ -33,7 +36,7 @@ function view(tables: Tables): Record<string, Record<string, number>> {
   const out: Record<string, Record<string, number>> = {}
   for (const [key, value] of tables.pl_services) {
     const { addr, port } = serviceKeyLayout.read(keyBytes(key))
-    const { id, generation, slots } = serviceLayout.read(value)
+    const { set, slots } = serviceLayout.read(value)
     const chances: Record<string, number> = {}
     const add = (number: number, chance: number): void => {
       if (chance === 0) return
@@ -47,7 +50,7 @@ function view(tables: Tables): Record<string, Record<string, number>> {
     }
     for (let slot = 0; slot < slots; slot++) {
       const found = tables.pl_slots.get(
-        slotKeyLayout.write({ service: id, generation, slot }).toString('latin1'),
+        slotKeyLayout.write({ set, slot }).toString('latin1'),
       )
       if (found === undefined) throw new Error('no slot')
       const { threshold, primary, alias } = slotLayout.read(found)
@@ -59,8 +62,8 @@ function view(tables: Tables): Record<string, Record<string, number>> {
   return out
 }
 
-function generations(tables: Tables): number[] {
-  return [...tables.pl_services.values()].map((v) => serviceLayout.read(v).generation)
+function sets(tables: Tables): number[] {
+  return [...tables.pl_services.values()].map((v) => serviceLayout.read(v).set)
 }
 
 t.test('each family leads to its own endpoints, by weight', async (t) => {
@@ -76,7 +79,7 @@ t.test('each family leads to its own endpoints, by weight', async (t) => {
     '[fd00::1]:80': { '[fd00::2]:8080': 1 },
   })
   const ids = [...tables.pl_services.values()].map((v) => serviceLayout.read(v).id)
-  t.same(ids.sort(), [14, 15], 'id << 1 | isIPv6')
+  t.same(ids, [7, 7], 'one service')
 })
 
 t.test(
@@ -121,20 +124,20 @@ t.test('L7 and failure mode', async (t) => {
   })
 })
 
-t.test('the generation changes with the slots and only with them', async (t) => {
+t.test('the set changes with the slots and only with them', async (t) => {
   const first = resourcesOf(servicePort(7, ['10.96.0.1']), endpoint(7, '10.244.1.2'))
   const a = plan(first, context, initialState())
   const same = change(first, [endpoint(7, '10.244.1.2', { version: 'v2' })])
   const b = plan(same.resources, context, a.state, same.changes)
-  t.same(generations(b.tables), generations(a.tables))
+  t.same(sets(b.tables), sets(a.tables))
   t.equal(b.tables.pl_slots, a.tables.pl_slots, 'the very same table')
   const more = change(same.resources, [endpoint(7, '10.244.1.3')])
   const c = plan(more.resources, context, b.state, more.changes)
-  t.not(generations(c.tables)[0], generations(b.tables)[0])
-  const generationsOfSlots = new Set(
-    [...c.tables.pl_slots.keys()].map((k) => slotKeyLayout.read(keyBytes(k)).generation),
+  t.not(sets(c.tables)[0], sets(b.tables)[0])
+  const setsOfSlots = new Set(
+    [...c.tables.pl_slots.keys()].map((k) => slotKeyLayout.read(keyBytes(k)).set),
   )
-  t.same([...generationsOfSlots], generations(c.tables), 'old slots are gone')
+  t.same([...setsOfSlots], sets(c.tables), 'old slots are gone')
 })
 
 t.test(
@@ -190,4 +193,81 @@ t.test('a node that learns its zone sees hinted services anew', async (t) => {
   const moved = change(first, [own('zone-b')])
   const b = plan(moved.resources, context, a.state, moved.changes)
   t.same(view(b.tables), { '10.96.0.1:80': { '10.244.2.2:8080': 1 } })
+})
+
+t.test(
+  'node ports and external addresses see all endpoints, whatever the policy',
+  async (t) => {
+    const here = endpoint(7, '10.244.1.2', { node: 'node-1' })
+    const there = endpoint(7, '10.244.2.2', { node: 'node-2' })
+    const rest = {
+      externalAddresses: [parseAddress('192.0.2.7')],
+      nodePort: 30007,
+      localOnly: true,
+    }
+    const of = (...endpoints: Resource[]) =>
+      view(
+        plan(
+          resourcesOf(servicePort(7, ['10.96.0.1'], rest), ...endpoints),
+          context,
+          initialState(),
+        ).tables,
+      )
+    const all = { '10.244.1.2:8080': 0.5, '10.244.2.2:8080': 0.5 }
+    t.same(of(here, there), {
+      '10.96.0.1:80': { '10.244.1.2:8080': 1 },
+      '192.0.2.7:80': all,
+      '0.0.0.0:30007': all,
+    })
+    t.same(of(there), {
+      '10.96.0.1:80': {},
+      '192.0.2.7:80': { '10.244.2.2:8080': 1 },
+      '0.0.0.0:30007': { '10.244.2.2:8080': 1 },
+    })
+  },
+)
+
+t.test('addresses with the same endpoints share their slots', async (t) => {
+  const resources = resourcesOf(
+    servicePort(7, ['10.96.0.1'], {
+      externalAddresses: [parseAddress('192.0.2.7')],
+      nodePort: 30007,
+    }),
+    endpoint(7, '10.244.1.2'),
+  )
+  const { tables } = plan(resources, context, initialState())
+  t.equal(tables.pl_services.size, 3)
+  t.equal(tables.pl_slots.size, 1)
+})
+
+t.test('members of a set: of services that remember their clients', async (t) => {
+  const of = (rest: Partial<ServicePort>) =>
+    plan(
+      resourcesOf(
+        servicePort(7, ['10.96.0.1'], rest),
+        endpoint(7, '10.244.1.2'),
+        endpoint(7, '10.244.1.3'),
+        endpoint(7, '10.244.1.4', { terminating: true }),
+      ),
+      context,
+      initialState(),
+    ).tables
+  t.equal(of({}).pl_members.size, 0)
+  t.equal(of({ protocol: Protocol.UDP }).pl_members.size, 2)
+  const tables = of({ affinitySeconds: 60 })
+  t.equal(tables.pl_members.size, 2, 'the one that terminates gets nobody new')
+  t.equal(tables.pl_backends.size, 3, 'but is known while it answers')
+  const [service] = [...tables.pl_services.values()].map((v) => serviceLayout.read(v))
+  t.equal(service?.affinityS, 60)
+  for (const key of tables.pl_members.keys())
+    t.equal(memberKeyLayout.read(keyBytes(key)).set, service?.set)
+})
+
+t.test('a number that a set still has is not given to another', async (t) => {
+  const first = resourcesOf(servicePort(7, ['10.96.0.1']), endpoint(7, '10.244.1.2'))
+  const a = plan(first, context, initialState())
+  const more = change(first, [servicePort(9, ['10.96.0.9']), endpoint(9, '10.244.1.9')])
+  const wrapped = { ...a.state, nextSet: sets(a.tables)[0] ?? 0 }
+  const b = plan(more.resources, context, wrapped, more.changes)
+  t.equal(new Set(sets(b.tables)).size, 2)
 })

@@ -31,6 +31,7 @@ interface ServiceSpec {
   protocol?: number
   l7?: boolean
   failureMode?: number
+  affinitySeconds?: number
   backends: { pod: Pod; port: number; weight?: number; ip6?: boolean }[]
 }
 
@@ -178,7 +179,7 @@ export class Host {
 
   /** Adds a service whose slots follow the weights exactly: a slot for each unit of weight. */
   service(spec: ServiceSpec): number {
-    const number = (this.#serviceId += 2)
+    const number = (this.#serviceId += 1)
     const slots = spec.backends.flatMap((b) => Array<typeof b>(b.weight ?? 1).fill(b))
     slots.forEach((backend, slot) => {
       const backendId = number * 1000 + slot
@@ -192,12 +193,16 @@ export class Host {
         }),
       )
       this.tables.pl_slots.set(
-        l4.tableKey(l4.slotKeyLayout.write({ service: number, generation: 1, slot })),
+        l4.tableKey(l4.slotKeyLayout.write({ set: number, slot })),
         l4.slotLayout.write({
           threshold: 0xffffffff,
           primary: backendId,
           alias: backendId,
         }),
+      )
+      this.tables.pl_members.set(
+        l4.tableKey(l4.memberKeyLayout.write({ set: number, backend: backendId })),
+        l4.memberLayout.write({ backend: backendId }),
       )
     })
     const key = {
@@ -209,13 +214,14 @@ export class Host {
       l4.tableKey(l4.serviceKeyLayout.write(key)),
       l4.serviceLayout.write({
         id: number,
-        generation: 1,
+        set: number,
         slots: slots.length,
+        affinityS: spec.affinitySeconds ?? 0,
         l7: spec.l7 ? 1 : 0,
         failureMode: spec.failureMode ?? 0,
       }),
     )
-    return number >> 1
+    return number
   }
 
   /** Adds what a policy says about one subject and direction; ports are single ports or any. */
