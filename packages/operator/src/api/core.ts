@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The kinds of Kubernetes itself, as far as they are used; other fields pass unread.
 import { isIP } from 'node:net'
-import { parsePrefix, prefixHolds, type Prefix } from '@pillion/contract'
+import { parseAddress, parsePrefix, prefixHolds, type Prefix } from '@pillion/contract'
 import { z } from 'zod'
 import {
   dnsName,
@@ -36,8 +36,16 @@ export type Metadata = z.output<typeof metadata>
 export const namespace = z.object({ metadata })
 export const serviceAccount = z.object({ metadata })
 
+/** Where a node stands; the one label of nodes that is read. */
+export const zoneLabel = 'topology.kubernetes.io/zone'
+
 export const node = z.object({
-  metadata,
+  // Kubelets and autoscalers write labels of nodes all the time: none of the others may look like a change.
+  metadata: metadata.extend({
+    labels: texts.transform(({ [zoneLabel]: zone }): Record<string, string> =>
+      zone === undefined ? {} : { [zoneLabel]: zone },
+    ),
+  }),
   status: z
     .object({
       addresses: list(
@@ -80,7 +88,45 @@ export const pod = z.object({
     .nullish(),
 })
 
+/**
+ * As the API server has it: an address that means this host, this link or a group is nobody's outside, and taking it would
+ * take it from every pod.
+ */
+const externalIp = ipAddress.refine((text) => !isSpecial(text), {
+  error: 'must not be unspecified, loopback, link-local or multicast',
+})
+
+const special = [
+  ...['0.0.0.0/32', '127.0.0.0/8', '169.254.0.0/16', '224.0.0.0/4'],
+  ...['::/128', '::1/128', 'fe80::/10', 'ff00::/8'],
+].map(parsePrefix)
+
+function isSpecial(text: string): boolean {
+  const address = parseAddress(text)
+  return special.some((prefix) => prefixHolds(prefix, address))
+}
+
 const clusterIp = ipAddress.or(z.enum(['None', '']))
+
+/** Seconds that a client stays with its endpoint when sessionAffinityConfig does not say. */
+export const defaultAffinitySeconds = 10_800
+
+const sessionAffinityConfig = z.object({
+  clientIP: z
+    .object({
+      timeoutSeconds: z.int().min(1).max(86_400).default(defaultAffinitySeconds),
+    })
+    .nullish(),
+})
+
+const loadBalancer = z.object({
+  ingress: list(
+    z.object({
+      ip: ipAddress.or(z.literal('')).nullish(),
+      ipMode: z.enum(['VIP', 'Proxy']).nullish(),
+    }),
+  ),
+})
 
 export const service = z.object({
   metadata,
@@ -88,6 +134,10 @@ export const service = z.object({
     type: z.string().default('ClusterIP'),
     clusterIP: clusterIp.nullish(),
     clusterIPs: list(clusterIp),
+    externalIPs: list(externalIp),
+    internalTrafficPolicy: z.enum(['Cluster', 'Local']).nullish(),
+    sessionAffinity: z.enum(['None', 'ClientIP']).nullish(),
+    sessionAffinityConfig: sessionAffinityConfig.nullish(),
     ports: list(
       z.object({
         name: z.string().default(''),
@@ -95,10 +145,14 @@ export const service = z.object({
         protocol: protocol.default('TCP'),
         targetPort: portOrName.optional(),
         appProtocol: z.string().nullish(),
+        nodePort: portNumber.or(z.literal(0)).nullish(),
       }),
     ),
   }),
+  status: z.object({ loadBalancer: loadBalancer.nullish() }).nullish(),
 })
+
+const hint = list(z.object({ name: z.string() }))
 
 export const endpointSlice = z
   .object({
@@ -115,6 +169,8 @@ export const endpointSlice = z
       z.object({
         addresses: z.array(z.string()),
         nodeName: z.string().nullish(),
+        zone: z.string().nullish(),
+        hints: z.object({ forZones: hint, forNodes: hint }).nullish(),
         conditions: z
           .object({
             ready: z.boolean().nullish(),

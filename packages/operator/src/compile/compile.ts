@@ -13,6 +13,7 @@ import type { Snapshot } from '../index/objects.ts'
 import { attach, type Attachments } from './attach.ts'
 import type { Condition, Conditions } from './condition.ts'
 import { accepted } from './condition.ts'
+import { compileNodes, type Nodes } from './nodes.ts'
 import { emptyPool, type Pool } from './pool.ts'
 import { compilePolicies, type Policies } from './policies.ts'
 import { compileRoutes, type Routes } from './routes.ts'
@@ -41,6 +42,7 @@ export function emptyPools(): Pools {
 
 export interface Compiled {
   readonly settings: ReadonlyMap<string, Settings>
+  readonly nodes: Nodes
   readonly workloads: Workloads
   readonly attachments: Attachments
   readonly services: Services
@@ -107,6 +109,10 @@ export function compile(
       : compileRoutes(snapshot, attachments.declarations, services.pool, previous?.routes)
   return {
     settings: keep(compileSettings(snapshot), previous?.settings),
+    nodes:
+      previous === undefined || touched('Node')
+        ? compileNodes(snapshot, previous?.nodes)
+        : previous.nodes,
     workloads,
     attachments,
     services,

@@ -2,25 +2,19 @@
 // PURE: Services and their EndpointSlices to ServicePorts and Endpoints. A change costs the Services that it concerns.
 import { Map as PersistentMap, Set as PersistentSet } from 'immutable'
 import {
-  FailureMode,
   formatEndpoint,
-  L7Protocol,
   parseAddress,
-  Protocol,
-  ReservedIdentity,
   type Endpoint,
   type ServicePort,
 } from '@pillion/contract'
-import type { ApiObject } from '../api/object.ts'
 import type { Snapshot } from '../index/objects.ts'
 import { servicePortName, type Declaration, type Service } from './attach.ts'
 import { allocate, numberOf, type Pool } from './pool.ts'
 import { same } from './same.ts'
+import { endpointMessage, servicePortMessage, type Slice } from './service-messages.ts'
 import type { PodFact } from './pod-fact.ts'
 import { VersionedMap } from './versioned-map.ts'
 import type { Workloads } from './workloads.ts'
-
-type Slice = ApiObject<'EndpointSlice'>
 
 /** One Service compiled, with all that it was compiled from. */
 interface Entry {
@@ -220,7 +214,10 @@ function compileService(
   if (before !== undefined && unchanged(before, inputs)) return before
   const ports = service.spec.ports.map(
     (port, i) =>
-      [names[i] ?? '', servicePort(service, port, ids[i] ?? 0, declarations[i])] as const,
+      [
+        names[i] ?? '',
+        servicePortMessage(service, port, ids[i] ?? 0, declarations[i]),
+      ] as const,
   )
   const endpoints = service.spec.ports.map((port, i) => {
     const fresh = endpointsOfPort(names[i] ?? '', ids[i] ?? 0, port, slices, workloads)
@@ -262,31 +259,6 @@ function sameDeclaration(
   return a?.protocol === b?.protocol && a?.failureMode === b?.failureMode
 }
 
-function servicePort(
-  service: Service,
-  port: Service['spec']['ports'][number],
-  id: number,
-  declaration: Declaration | undefined,
-): ServicePort {
-  const { clusterIP, clusterIPs } = service.spec
-  const texts = clusterIPs.length > 0 ? clusterIPs : [clusterIP ?? '']
-  return {
-    id,
-    namespace: service.metadata.namespace,
-    service: service.metadata.name,
-    port: port.port,
-    portName: port.name,
-    protocol: Protocol[port.protocol],
-    addresses: texts.filter((text) => text !== '' && text !== 'None').map(parseAddress),
-    l7Protocol: declaration?.protocol ?? L7Protocol.UNSPECIFIED,
-    failureMode: declaration?.failureMode ?? FailureMode.BYPASS,
-    externalAddresses: [],
-    nodePort: 0,
-    localOnly: false,
-    affinitySeconds: 0,
-  }
-}
-
 function podOf(
   slice: Slice,
   endpoint: Slice['endpoints'][number],
@@ -323,58 +295,17 @@ function endpointsOfPort(
         const address = parseAddress(endpoint.addresses[0] ?? '::')
         const key = `${name}|${formatEndpoint(address, number)}`
         const message = endpointMessage(serviceId, address, number, endpoint, fact)
-        // An endpoint may be in two slices while it moves between them: ready in either is ready.
-        if (out.get(key)?.ready !== true) out.set(key, message)
+        // An endpoint may be in two slices while it moves between them: the better word counts.
+        const known = out.get(key)
+        if (known === undefined || rank(message) > rank(known)) out.set(key, message)
       }
     }
   }
   return out
 }
 
-function endpointMessage(
-  serviceId: number,
-  address: Buffer,
-  port: number,
-  { conditions, nodeName }: Slice['endpoints'][number],
-  fact: PodFact | undefined,
-): Endpoint {
-  const workload = fact?.workload
-  return {
-    serviceId,
-    address,
-    port,
-    weight: 1,
-    ready: answers(conditions),
-    terminating: conditions?.terminating ?? false,
-    identity: endpointIdentity(fact, nodeName ?? ''),
-    node: fact?.node ?? nodeName ?? '',
-    namespace: workload?.namespace ?? '',
-    pod: workload?.name ?? '',
-    workload: workload?.workload ?? '',
-    serviceAccount: workload?.serviceAccount ?? '',
-    app: workload?.app ?? 'unknown',
-    version: workload?.version ?? 'unknown',
-    zone: '',
-    hintZones: [],
-    hintNodes: [],
-  }
-}
-
-/**
- * Absent means unknown, which is to be read as ready (discovery/v1). One that terminates is never "ready", but may go on
- * serving: nodes use it when nobody else is left (KEP-1669).
- */
-function answers(conditions: Slice['endpoints'][number]['conditions']): boolean {
-  return conditions?.terminating === true
-    ? (conditions.serving ?? false)
-    : (conditions?.ready ?? true)
-}
-
-/** Who answers at the endpoint's address: a pod in the node's network is known to others by the node's address alone. */
-function endpointIdentity(fact: PodFact | undefined, node: string): number {
-  if (fact === undefined)
-    return node === '' ? ReservedIdentity.world : ReservedIdentity.unmanaged
-  return fact.workload.hostNetwork ? ReservedIdentity.remoteNode : fact.identity
+function rank({ ready, terminating }: Endpoint): number {
+  return ready ? (terminating ? 1 : 2) : 0
 }
 
 function keepEach(

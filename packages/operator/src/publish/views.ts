@@ -4,6 +4,7 @@ import {
   emptyResources,
   Role,
   type Address,
+  type Node,
   type Resources,
   type Workload,
 } from '@pillion/contract'
@@ -11,6 +12,7 @@ import type { Compiled } from '../compile/compile.ts'
 import { OverlayMap } from '../compile/versioned-map.ts'
 
 const none: ReadonlyMap<string, Workload> = new Map()
+const unknown: ReadonlyMap<string, Node> = new Map()
 const nowhere: ReadonlyMap<string, Address> = new Map()
 
 /** Views are cheap: their maps are those of `Compiled`, shared by all nodes and equal by identity while unchanged. */
@@ -19,6 +21,7 @@ export function viewOf(compiled: Compiled, node: string, role: Role): Resources 
   const common = {
     ...emptyResources(),
     settings,
+    node: compiled.nodes.get(node) ?? unknown,
     identity: workloads.identities,
     workload: workloads.workloadsByNode.get(node) ?? none,
   }

@@ -31,6 +31,13 @@ kind: L7Service
 metadata: {name: p, namespace: shop}
 spec: ${spec}
 `
+const service = (spec: string): string => `
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec: ${spec}
+`
+const inService = 'test.yaml: Service shop/web: spec'
 const inRoute = 'test.yaml: HTTPRoute shop/web: spec.rules[0]'
 const inPolicy = 'test.yaml: NetworkPolicy shop/p: spec'
 const inAccess = 'test.yaml: AccessPolicy shop/p: spec'
@@ -117,6 +124,25 @@ const cases: readonly (readonly [string, readonly string[]])[] = [
   [
     l7('{targetRef: {name: web}, protocol: tcp}'),
     [`${inL7}.protocol: must be one of "http", "http2", "grpc"`],
+  ],
+  ...['0.0.0.0', '127.0.0.1', '169.254.1.1', '224.0.0.1', '::1', 'fe80::1'].map(
+    (address): (typeof cases)[number] => [
+      service(`{externalIPs: ["${address}"]}`),
+      [
+        `${inService}.externalIPs[0]: must not be unspecified, loopback, link-local or multicast`,
+      ],
+    ],
+  ),
+  [
+    service('{sessionAffinityConfig: {clientIP: {timeoutSeconds: 86401}}}'),
+    [`${inService}.sessionAffinityConfig.clientIP.timeoutSeconds: must be at most 86400`],
+  ],
+  [
+    service('{internalTrafficPolicy: Node, ports: [{port: 80, nodePort: 70000}]}'),
+    [
+      `${inService}.internalTrafficPolicy: must be one of "Cluster", "Local"`,
+      `${inService}.ports[0].nodePort: must be at most 65535`,
+    ],
   ],
   [
     'apiVersion: mesh.pillion.dev/v1alpha1\nkind: Mesh\nmetadata: {name: other}\nspec: {}',

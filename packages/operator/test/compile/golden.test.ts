@@ -11,12 +11,23 @@ import { compileYaml } from '../support/objects.ts'
 
 const fixtures = join(import.meta.dirname, '../fixtures')
 
+/** Most services and endpoints do not have these: shown where they say something. */
+const optional = new Set([
+  ...['externalAddresses', 'nodePort', 'localOnly', 'affinitySeconds'],
+  ...['zone', 'hintZones', 'hintNodes'],
+])
+
+function isEmpty(value: unknown): boolean {
+  return !value || (Array.isArray(value) && value.length === 0)
+}
+
 function readable(view: Resources): unknown {
   return JSON.parse(
     JSON.stringify(
       view,
       function (this: Record<string, unknown>, key: string, value: unknown) {
         const raw = this[key]
+        if (optional.has(key) && isEmpty(raw)) return undefined
         if (raw instanceof Uint8Array) return formatAddress(raw)
         if (isMap(raw)) return raw.size === 0 ? undefined : Object.fromEntries(raw)
         return value

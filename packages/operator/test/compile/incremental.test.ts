@@ -65,19 +65,34 @@ const anyPod = fc
     ),
   )
 const anyService = fc
-  .record({ n: few, port: fc.constantFrom(80, 81), external: fc.boolean() })
-  .map(({ n, port, external }) =>
+  .record({
+    n: few,
+    port: fc.constantFrom(80, 81),
+    external: fc.boolean(),
+    traffic: fc.constantFrom(
+      {},
+      { externalIPs: ['198.51.100.7'], sessionAffinity: 'ClientIP' },
+      { internalTrafficPolicy: 'Local', type: 'NodePort' },
+    ),
+  })
+  .map(({ n, port, external, traffic }) =>
     object('Service', `svc-${n}`, {
       spec: external
         ? { type: 'ExternalName', externalName: 'example.org' }
-        : { clusterIP: `10.96.0.${n + 1}`, ports: [{ name: 'http', port }] },
+        : {
+            clusterIP: `10.96.0.${n + 1}`,
+            ports: [{ name: 'http', port, nodePort: 30_000 + n }],
+            ...traffic,
+          },
     }),
   )
 const anySlice = fc
   .record({
     n: few,
     service: few,
-    pods: fc.array(fc.tuple(few, anyIp), { maxLength: 3 }),
+    pods: fc.array(fc.tuple(few, anyIp, fc.constantFrom('', 'a', 'b')), {
+      maxLength: 3,
+    }),
   })
   .map(({ n, service, pods }) =>
     object(
@@ -86,19 +101,25 @@ const anySlice = fc
       {
         addressType: 'IPv4',
         ports: [{ name: 'http', port: 8080 }],
-        endpoints: pods.map(([pod, ip], i) => ({
+        endpoints: pods.map(([pod, ip, zone], i) => ({
           addresses: [ip],
+          ...(zone === '' ? {} : { zone, hints: { forZones: [{ name: zone }] } }),
           ...(i === 0 ? {} : { targetRef: { kind: 'Pod', name: `pod-${pod}` } }),
         })),
       },
       { labels: { 'kubernetes.io/service-name': `svc-${service}` } },
     ),
   )
-const anyNode = fc.record({ n: few, ip: anyIp }).map(({ n, ip }) =>
-  object('Node', `node-${n}`, {
-    status: { addresses: [{ type: 'InternalIP', address: ip }] },
-  }),
-)
+const anyNode = fc
+  .record({ n: few, ip: anyIp, zone: fc.constantFrom('a', 'b') })
+  .map(({ n, ip, zone }) =>
+    object(
+      'Node',
+      `node-${n}`,
+      { status: { addresses: [{ type: 'InternalIP', address: ip }] } },
+      { labels: { 'topology.kubernetes.io/zone': zone } },
+    ),
+  )
 const anyBlock = fc.constantFrom(
   { cidr: '10.244.0.0/16', except: ['10.244.1.2/32'] },
   { cidr: '0.0.0.0/0', except: ['10.0.0.0/8'] },
@@ -176,6 +197,7 @@ function tables(compiled: Compiled): Record<string, unknown> {
         .map(([node, pods]) => [node, plain(pods)]),
     ),
     namedPorts: plain(workloads.namedPorts),
+    nodes: plain(compiled.nodes),
     servicePorts: plain(services.servicePorts),
     endpoints: plain(services.endpoints),
     endpointsOf: plain(

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The small parts of compile, and what is promised across compiles: stable numbers, values kept, only what changed.
+import { Role } from '@pillion/contract'
 import t from 'tap'
 import { compile, emptyPools, type Dirty } from '../../src/compile/compile.ts'
 import { allocate, emptyPool, numberOf } from '../../src/compile/pool.ts'
@@ -7,6 +8,8 @@ import { portBlocks } from '../../src/compile/ports.ts'
 import { same } from '../../src/compile/same.ts'
 import { matches } from '../../src/compile/selector.ts'
 import { ObjectIndex } from '../../src/index/objects.ts'
+import { diff } from '../../src/publish/diff.ts'
+import { viewOf } from '../../src/publish/views.ts'
 import { Files } from '../../src/watch/files.ts'
 import { compileYaml, node, pod, service, slice } from '../support/objects.ts'
 
@@ -174,4 +177,59 @@ t.test('an endpoint that terminates may go on serving', async (t) => {
   t.match(endpoint('{ready: false, serving: false, terminating: true}'), { ready: false })
   t.match(endpoint('{ready: false, serving: true}'), { ready: false, terminating: false })
   t.match(endpoint('{}'), { ready: true, terminating: false })
+})
+
+t.test('of an endpoint that is in two slices the better word counts', async (t) => {
+  const twice = (first: string, second: string): string =>
+    slice('shop', 'web', ['10.244.1.2']).replace(
+      ']}]',
+      `], conditions: ${first}}, {addresses: [10.244.1.2], conditions: ${second}}]`,
+    )
+  const ready = '{ready: true}'
+  const leaving = '{ready: false, serving: true, terminating: true}'
+  const away = '{ready: false}'
+  for (const [first, second, want] of [
+    [ready, away, { ready: true, terminating: false }],
+    [away, leaving, { ready: true, terminating: true }],
+    [leaving, ready, { ready: true, terminating: false }],
+    [ready, leaving, { ready: true, terminating: false }],
+  ] as const) {
+    const text = service('shop', 'web', '10.96.0.5') + twice(first, second)
+    const { endpoints } = compileYaml(text).services
+    t.equal(endpoints.size, 1)
+    t.match([...endpoints.values()][0], want, `${first} ${second}`)
+  }
+})
+
+t.test('what a node says of itself touches no service and no other node', async (t) => {
+  const files = new Files()
+  const index = new ObjectIndex()
+  const other = node('node-2', '10.245.0.2')
+  index.apply(files.update(new Map([['f', base + other]])))
+  const before = compile(index.snapshot(), emptyPools())
+  const labelled = (labels: string): Dirty => {
+    const text = (base + other).replace(
+      '{name: node-1}',
+      `{name: node-1, labels: ${labels}}`,
+    )
+    return index.apply(files.update(new Map([['f', text]])))
+  }
+  t.equal(labelled('{example.com/cores: "8"}').size, 0, 'a label that nobody reads')
+  const dirty = labelled('{topology.kubernetes.io/zone: zone-a}')
+  const after = compile(index.snapshot(), before.pools, before, dirty)
+  t.same(viewOf(after, 'node-1', Role.PROXY).node.get('node-1'), {
+    name: 'node-1',
+    zone: 'zone-a',
+  })
+  t.equal(after.services, before.services)
+  for (const role of [Role.AGENT, Role.PROXY]) {
+    const changed = (name: string) =>
+      diff(viewOf(before, name, role), viewOf(after, name, role)).upserts
+    t.same(
+      changed('node-1').map(({ body }) => body?.$case),
+      ['node'],
+    )
+    t.same(changed('node-2'), [])
+  }
+  t.equal(after.nodes.get('node-2'), before.nodes.get('node-2'))
 })
