@@ -44,6 +44,8 @@ export interface SubscribeOptions extends SecurityOptions {
   readonly role: Role
   /** Hash of the layout of the datapath's maps, for status; agents only. */
   readonly mapLayout?: string
+  /** What is wanted here and does not work, as "feature: why", for status. */
+  readonly degraded?: readonly string[]
   /**
    * Puts a configuration in force. Calls never overlap; the next delta is read only when this one has settled. A throw
    * refuses the delta with that message: the operator is told, and the previous resources stay current.
@@ -191,6 +193,7 @@ class Subscriber {
       resumeVersion: this.#version,
       resumeEpoch: this.#epoch,
       mapLayout: this.#options.mapLayout ?? '',
+      degraded: [...(this.#options.degraded ?? [])],
     }
   }
 

@@ -65,7 +65,7 @@ function follow(node: string): void {
   })
   const hello = {
     ...{ node, role: Role.AGENT, softwareVersion, contractVersion },
-    ...{ resumeVersion: 0, resumeEpoch: '', mapLayout: '' },
+    ...{ resumeVersion: 0, resumeEpoch: '', mapLayout: '', degraded: [] },
   }
   stream.write({ message: { $case: 'hello', value: hello } })
 }

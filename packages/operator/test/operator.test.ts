@@ -265,6 +265,7 @@ t.test('a broken stream resumes: only what changed meanwhile is sent', async (t)
           resumeVersion,
           resumeEpoch,
           mapLayout: '',
+          degraded: [],
         },
       },
     })
@@ -302,6 +303,7 @@ t.test('a client that speaks another contract is refused', async (t) => {
         resumeVersion: 0,
         resumeEpoch: '',
         mapLayout: '',
+        degraded: [],
       },
     },
   })

@@ -14,6 +14,8 @@ export interface SubscriberStatus {
   readonly softwareVersion: string
   /** Hash of the layout of its maps; '' where it does not say: proxies have none. */
   readonly mapLayout: string
+  /** What is wanted of it and does not work there, as "feature: why"; absent: it is not known. */
+  readonly degraded?: readonly string[]
   /** Holds the latest version. */
   readonly current: boolean
   /** The latest version that is known to be in force there; 0: none. */
@@ -29,6 +31,7 @@ interface Place {
   readonly sessions: Set<Session>
   softwareVersion: string
   mapLayout: string
+  degraded: readonly string[]
   lastAcked: number
   lastNack: SubscriberStatus['nack']
 }
@@ -93,6 +96,7 @@ export class Publisher {
     place.sessions.add(session)
     place.softwareVersion = hello.softwareVersion
     place.mapLayout = hello.mapLayout
+    place.degraded = boundedTexts(hello.degraded)
     session.offer()
     this.#options.onChange()
     return {
@@ -117,6 +121,7 @@ export class Publisher {
           connected: sessions.length > 0,
           softwareVersion: place.softwareVersion,
           mapLayout: place.mapLayout,
+          degraded: place.degraded,
           current: place.lastAcked === this.#version,
           ackedVersion: place.lastAcked,
           nack: place.lastNack,
@@ -125,7 +130,7 @@ export class Publisher {
       .sort((a, b) => (a.node + a.role < b.node + b.role ? -1 : 1))
   }
 
-  #place({ node, role, softwareVersion, mapLayout }: Hello): Place {
+  #place({ node, role, softwareVersion, mapLayout, degraded }: Hello): Place {
     const key = `${node}/${role}`
     const known = this.#places.get(key)
     if (known !== undefined) return known
@@ -134,6 +139,7 @@ export class Publisher {
       role,
       softwareVersion,
       mapLayout,
+      degraded: boundedTexts(degraded),
       history: new History(),
       sessions: new Set(),
       lastAcked: 0,
@@ -152,3 +158,7 @@ export class Publisher {
     place.lastNack = refused && { version: refused.version, reason: refused.reason }
   }
 }
+
+/** A node is trusted with its own configuration, not with the memory of the operator. */
+const boundedTexts = (texts: readonly string[]): string[] =>
+  texts.slice(0, 16).map((text) => text.slice(0, 512))

@@ -340,7 +340,7 @@ t.test('a client of another contract is told both versions', async (t) => {
       softwareVersion: '9.9.9',
       contractVersion: 99,
     },
-    ...{ resumeVersion: 0, resumeEpoch: '', mapLayout: '' },
+    ...{ resumeVersion: 0, resumeEpoch: '', mapLayout: '', degraded: [] },
   }
   stream.write({ message: { $case: 'hello', value } })
   stream.on('data', () => t.fail('nothing is sent'))

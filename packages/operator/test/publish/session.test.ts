@@ -32,6 +32,7 @@ function start(t: Test, nackRetryMs = 60_000) {
         resumeVersion,
         resumeEpoch,
         mapLayout: '',
+        degraded: [],
       },
       epoch: 'e',
       history,

@@ -228,6 +228,8 @@ export interface Hello {
   resumeEpoch: string;
   /** Hash of the layout of the datapath's maps, shown in status. Empty: a proxy, or an agent that does not say. */
   mapLayout: string;
+  /** What is wanted of this process and its node lacks, as "feature: why", shown in status. */
+  degraded: string[];
 }
 
 export interface Ack {
@@ -650,6 +652,7 @@ function createBaseHello(): Hello {
     resumeVersion: 0,
     resumeEpoch: "",
     mapLayout: "",
+    degraded: [],
   };
 }
 
@@ -675,6 +678,9 @@ export const Hello: MessageFns<Hello> = {
     }
     if (message.mapLayout !== "") {
       writer.uint32(58).string(message.mapLayout);
+    }
+    for (const v of message.degraded) {
+      writer.uint32(74).string(v!);
     }
     return writer;
   },
@@ -748,6 +754,14 @@ export const Hello: MessageFns<Hello> = {
             message.mapLayout = reader.string();
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.degraded.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -783,6 +797,9 @@ export const Hello: MessageFns<Hello> = {
     if (message.mapLayout !== "") {
       obj.mapLayout = message.mapLayout;
     }
+    if (message.degraded?.length) {
+      obj.degraded = message.degraded;
+    }
     return obj;
   },
 
@@ -798,6 +815,7 @@ export const Hello: MessageFns<Hello> = {
     message.resumeVersion = object.resumeVersion ?? 0;
     message.resumeEpoch = object.resumeEpoch ?? "";
     message.mapLayout = object.mapLayout ?? "";
+    message.degraded = object.degraded?.map((e) => e) || [];
     return message;
   },
 };
