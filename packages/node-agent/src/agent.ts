@@ -21,6 +21,7 @@ import {
 import type { Logger } from 'pino'
 import { DebugServer } from './debug.ts'
 import { Executables } from './executables.ts'
+import { degradedOf, probeExecutables, type Feature } from './features.ts'
 import { clockOffsetMs, FlowLog } from './flows.ts'
 import { debugHandlers } from './handlers.ts'
 import { Metrics } from './metrics.ts'
@@ -67,6 +68,7 @@ export class Agent {
   readonly #flows: FlowLog
   readonly #metrics: Metrics
   readonly #executables: Executables
+  readonly #features: readonly Feature[]
   readonly #debug: DebugServer
   readonly #timers: NodeJS.Timeout[] = []
   #subscription: Subscription | undefined
@@ -79,6 +81,7 @@ export class Agent {
     this.#log = log
     this.#datapath = datapath
     this.#flows = new FlowLog(options.flows)
+    this.#features = [probeExecutables(options.procDir)]
     this.#metrics = new Metrics({
       kernel: datapath,
       flows: this.#flows,
@@ -88,8 +91,9 @@ export class Agent {
         return state?.kind === 'streaming' ? state.version : 0
       },
       proxyAdminSocket: options.proxyAdminSocket,
+      features: this.#features,
     })
-    this.#executables = new Executables((inode, device, verdict) => {
+    this.#executables = new Executables(options.procDir, (inode, device, verdict) => {
       datapath.setExecutable(inode, device, verdict)
     })
     this.#store = new Store(options.stateDir, options.saveDelayMs, (error) => {
@@ -117,6 +121,7 @@ export class Agent {
         reconciler: this.#reconciler,
         metrics: this.#metrics,
         executables: this.#executables,
+        features: this.#features,
         subscription: () => this.#subscription?.state(),
         problems: () => this.#problems,
       }),
@@ -142,6 +147,9 @@ export class Agent {
       }, this.#options.rescanMs),
     )
     const { node } = this.#options
+    for (const feature of this.#features) {
+      if (feature.state === 'degraded') this.#log.warn(feature, 'a feature is degraded')
+    }
     const warn = tellTrouble((error) => {
       this.#log.warn(
         { error },
@@ -153,6 +161,7 @@ export class Agent {
       node,
       role: Role.AGENT,
       mapLayout: layoutHash,
+      degraded: degradedOf(this.#features),
       onUpdate: (resources, changes) => {
         this.#update(resources, this.#subscription?.resources(), changes)
         this.#store.save(resources)

@@ -7,6 +7,7 @@ import { ExeVerdict, type FlowEvent } from '@pillion/ebpf-l4'
 import { inspectElf } from './elf.ts'
 import { messageOf } from './errors.ts'
 import { commOf } from './flows.ts'
+import { openIn } from './rooted.ts'
 
 /** A verdict and why. */
 export interface Inspection {
@@ -37,12 +38,17 @@ const runtime =
   /^(?:libc|libm|libdl|libpthread|librt|libgcc_s|libstdc\+\+|ld-linux.*)\.so/
 
 export class Executables {
+  readonly #procDir: string
   readonly #tell: (inode: bigint, device: number, verdict: ExeVerdict) => void
   readonly #known = new Map<string, Inspection>()
   readonly #running = new Set<string>()
 
-  /** `tell` puts the verdict into the kernel. */
-  constructor(tell: (inode: bigint, device: number, verdict: ExeVerdict) => void) {
+  /** `procDir`: the host's /proc; empty: everybody counts as able. `tell` puts the verdict into the kernel. */
+  constructor(
+    procDir: string,
+    tell: (inode: bigint, device: number, verdict: ExeVerdict) => void,
+  ) {
+    this.#procDir = procDir
     this.#tell = tell
   }
 
@@ -59,7 +65,7 @@ export class Executables {
     let found = this.#known.get(key)
     if (found === undefined && this.#running.size < maxRunning) {
       this.#running.add(key)
-      found = await inspectExecutable(event)
+      found = await inspectExecutable(event, this.#procDir)
       this.#running.delete(key)
       if (this.#known.size >= maxRemembered) this.#known.clear()
       this.#known.set(key, found)
@@ -71,9 +77,14 @@ export class Executables {
 /** Never throws: what cannot be read counts as able. */
 export async function inspectExecutable(
   event: Pick<FlowEvent, 'pid' | 'exeInode' | 'exeDevice' | 'comm'>,
+  procDir: string,
 ): Promise<Inspection> {
   let problem = `no file with inode ${event.exeInode} found`
-  for (const { path, root, ownView } of await candidates(event)) {
+  if (procDir === '') {
+    const reason = 'executables are not looked at: --proc-dir is empty'
+    return { verdict: ExeVerdict.EXE_SPLICES, path: '', reason }
+  }
+  for (const { path, root, ownView } of await candidates(event, procDir)) {
     try {
       const file = await open(path)
       try {
@@ -105,15 +116,16 @@ interface Candidate {
 }
 
 /**
- * /proc/PID/exe needs the right to trace the process, which an agent with three capabilities lacks for a pod that runs
- * as root. Its command line is open to everyone: a name that inode and device then prove to be the very file.
+ * /proc/PID/exe needs the right to trace the process (features.ts), which an agent may lack. Its command line is open to
+ * everyone: a name that inode and device then prove to be the very file.
  */
-async function candidates({
-  pid,
-  comm,
-}: Pick<FlowEvent, 'pid' | 'comm'>): Promise<Candidate[]> {
-  const exe = { path: `/proc/${pid}/exe`, root: `/proc/${pid}/root`, ownView: false }
-  const commandLine = await readFile(`/proc/${pid}/cmdline`, 'latin1').catch(() => '')
+async function candidates(
+  { pid, comm }: Pick<FlowEvent, 'pid' | 'comm'>,
+  procDir: string,
+): Promise<Candidate[]> {
+  const dir = join(procDir, String(pid))
+  const exe = { path: join(dir, 'exe'), root: join(dir, 'root'), ownView: false }
+  const commandLine = await readFile(join(dir, 'cmdline'), 'latin1').catch(() => '')
   const [first = ''] = commandLine.split('\0')
   const names = new Set([basename(first), commOf({ comm })].filter(Boolean))
   const paths = new Set([
@@ -139,21 +151,21 @@ async function inspectTree(
   const seen = new Set<string>()
   // `path` as the process itself names it: what $ORIGIN is relative to.
   const own = root === '' ? path : await readlink(path)
-  const queue: { open: string; own: string }[] = [{ open: path, own }]
+  const queue = [own]
   for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
-    const file = await open(next.open)
+    const file = next === own ? await open(path) : await openIn(root, next)
     try {
       const { splices, reason, needed, runPath } = await inspectElf(file)
-      const what = next.open === path ? reason : `${basename(next.own)}: ${reason}`
+      const what = next === own ? reason : `${basename(next)}: ${reason}`
       if (splices) return { verdict: ExeVerdict.EXE_SPLICES, reason: what }
       for (const name of needed) {
         if (runtime.test(name) || seen.has(name)) continue
         seen.add(name)
-        const library = await findLibrary(name, root, runPath, dirname(next.own))
+        const library = await findLibrary(name, root, runPath, dirname(next))
         if (library === undefined || seen.size > maxLibraries) {
           return { verdict: ExeVerdict.EXE_SPLICES, reason: `${name} cannot be found` }
         }
-        queue.push({ open: join(root, library), own: library })
+        queue.push(library)
       }
     } finally {
       await file.close()
@@ -176,7 +188,7 @@ async function findLibrary(
     .map((dir) => dir.replace(/\$(?:ORIGIN|\{ORIGIN\})/, origin))
   for (const dir of [...own, ...libraryPath]) {
     try {
-      await (await open(join(root, dir, name))).close()
+      await (await openIn(root, join(dir, name))).close()
       return join(dir, name)
     } catch {
       // Not here.

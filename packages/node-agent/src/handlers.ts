@@ -7,6 +7,7 @@ import { differences } from './dump.ts'
 import { AgentError } from './errors.ts'
 import type { Executables } from './executables.ts'
 import { explain } from './explain.ts'
+import type { Feature } from './features.ts'
 import type { Metrics } from './metrics.ts'
 import { accelerationOf, type Reconciler } from './reconcile.ts'
 
@@ -17,6 +18,7 @@ export interface HandlerParts {
   readonly reconciler: Reconciler
   readonly metrics: Metrics
   readonly executables: Executables
+  readonly features: readonly Feature[]
   readonly subscription: () => SubscriptionState | undefined
   /** Why the node is not ready; empty: it is. */
   readonly problems: () => readonly string[]
@@ -50,6 +52,7 @@ export function debugHandlers(parts: HandlerParts): Readonly<Record<string, Hand
     '/debug/diff': () => ({ json: differences(reconciler.tables, kernel.tables()) }),
     '/debug/workloads': () => ({ json: workloads(reconciler) }),
     '/debug/executables': () => ({ json: executables.known }),
+    '/debug/features': () => ({ json: parts.features }),
     '/debug/explain': (query) => ({ json: explainQuery(parts, query) }),
   }
 }

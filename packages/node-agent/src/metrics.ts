@@ -8,6 +8,7 @@ import {
   type FlowEvent,
 } from '@pillion/ebpf-l4'
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
+import type { Feature } from './features.ts'
 import type { FlowLog } from './flows.ts'
 import type { Names } from './names.ts'
 import { showTraffic } from './tcp-metrics.ts'
@@ -25,6 +26,7 @@ export interface MetricsOptions {
   readonly appliedVersion: () => number
   /** Empty: there is no proxy. */
   readonly proxyAdminSocket: string
+  readonly features: readonly Feature[]
 }
 
 export class Metrics {
@@ -60,6 +62,7 @@ export class Metrics {
       help: 'Configurations that could not be put in force.',
       registers,
     })
+    showFeatures(this.#registry, options.features)
     this.#addKernel()
   }
 
@@ -136,6 +139,19 @@ export class Metrics {
         this.set(appliedVersion())
       },
     })
+  }
+}
+
+/** They do not change while the process runs. */
+export function showFeatures(registry: Registry, features: readonly Feature[]): void {
+  const works = new Gauge({
+    name: 'pillion_feature_works',
+    help: 'Whether a feature of this node works: 1; 0: it is degraded or off, see /debug/features.',
+    labelNames: ['feature', 'state'],
+    registers: [registry],
+  })
+  for (const { name, state } of features) {
+    works.set({ feature: name, state }, state === 'works' ? 1 : 0)
   }
 }
 

@@ -54,6 +54,11 @@ const table = {
     '',
     "uid of the proxy's pod, whose cgroup is then looked up; instead of --proxy-cgroup",
   ),
+  procDir: text(
+    'proc-dir',
+    '/proc',
+    "the host's proc file system, in which acceleration Auto looks at executables; empty: it does not look",
+  ),
   pinDir: text('pin-dir', undefined, "this node's directory on a bpf file system"),
   stateDir: text('state-dir', undefined, 'where the last good configuration is kept'),
   adminSocket: text(

@@ -26,7 +26,7 @@ async function inspectRunning(t: Tap, path: string, args: string[]) {
   const comm = Buffer.alloc(16)
   comm.write(path.split('/').at(-1) ?? '')
   const event = { pid: child.pid ?? 0, exeInode: ino, exeDevice: kernelDevice(dev), comm }
-  return inspectExecutable(event)
+  return inspectExecutable(event, '/proc')
 }
 type Tap = { teardown: (fn: () => unknown) => unknown }
 
@@ -98,12 +98,12 @@ t.test('without the right to trace, the command line leads to the file', async (
   const comm = Buffer.alloc(16)
   comm.write('sleep')
   const gone = { pid: 0, exeInode: ino, exeDevice: kernelDevice(dev), comm }
-  t.match(await inspectExecutable(gone), {
+  t.match(await inspectExecutable(gone, '/proc'), {
     verdict: ExeVerdict.EXE_PLAIN,
     path: /\/sleep$/,
   })
   t.match(
-    await inspectExecutable({ ...gone, exeDevice: gone.exeDevice + 1 }),
+    await inspectExecutable({ ...gone, exeDevice: gone.exeDevice + 1 }, '/proc'),
     { verdict: ExeVerdict.EXE_SPLICES },
     'the same inode number elsewhere proves nothing',
   )
