@@ -10,6 +10,7 @@ import {
   type LabErrorCode,
   type Progress,
 } from '@pillion/lab'
+import { explainAnswer } from './errors.ts'
 
 /** The supervisor's GET /status. */
 export interface LabStatus {
@@ -88,14 +89,13 @@ export async function readiness(node: string, which: 'agent' | 'proxy'): Promise
   }
 }
 
-/** A node's flow events, line by line, until `signal` aborts. */
+/** What a node's agent answers at a path of flows, line by line, until it ends or `signal` aborts. */
 export function flows(
   node: string,
-  follow: boolean,
+  path: string,
   onLine: (line: string) => void,
   signal: AbortSignal,
 ): Promise<void> {
-  const path = `/debug/flows${follow ? '?follow=1' : ''}`
   const socket = nodePaths(node).agentSocket
   return unixLines({ socket, path }, onLine, signal).catch((error: unknown) => {
     throw new LabError(
@@ -114,14 +114,5 @@ async function json<T>(who: string, socket: string, path: string): Promise<T> {
   })
   if (status === 200) return JSON.parse(text) as T
   const code = status === 404 ? 'not-found' : 'host'
-  throw new LabError(code, `${path}: HTTP ${status}: ${errorText(text)}`)
-}
-
-function errorText(text: string): string {
-  try {
-    const { error, message } = JSON.parse(text) as { error?: string; message?: string }
-    return error ?? message ?? text
-  } catch {
-    return text.trim()
-  }
+  throw new LabError(code, explainAnswer(who, path, status, text))
 }

@@ -50,6 +50,26 @@ export function explainError(error: unknown): string {
   return messageOf(error)
 }
 
+/** What an admin endpoint said instead of an answer; 400 is about what was asked, and the person asked it, not a path. */
+export function explainAnswer(
+  who: string,
+  path: string,
+  status: number,
+  text: string,
+): string {
+  const said = errorText(text)
+  return status === 400 ? said : `${who}, ${path}: HTTP ${status}: ${said}`
+}
+
+function errorText(text: string): string {
+  try {
+    const { error, message } = JSON.parse(text) as { error?: string; message?: string }
+    return error ?? message ?? text
+  } catch {
+    return text.trim()
+  }
+}
+
 function adviceOf({ status }: ApiError): string {
   if (status === 0) return '; is the API server there? See --kubeconfig and --context'
   if (status === 401)

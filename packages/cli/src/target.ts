@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The mesh that a question is about: of the lab, or of a cluster. What is asked of both is asked through this.
 import { existsSync } from 'node:fs'
-import { paths, type KubeObject, type OperatorStatus } from '@pillion/lab'
+import { paths, type KubeObject, type OperatorStatus, type PodObject } from '@pillion/lab'
 import type { Cluster } from '@pillion/operator'
-import { agent, lab, meshStatus, operator, readiness } from './client.ts'
+import { agent, flows, lab, meshStatus, operator, readiness } from './client.ts'
 import {
   hasDefaultCluster,
   namesCluster,
@@ -24,8 +24,17 @@ export interface Target {
   agent<T>(node: string, path: string): Promise<T>
   /** "ready", or why not. */
   readiness(node: string, which: 'agent' | 'proxy'): Promise<string>
-  /** "namespace/name" of all Services. */
-  services(): Promise<Set<string>>
+  /** "namespace/name" of Services: of one namespace, or of all. */
+  services(namespace?: string): Promise<Set<string>>
+  /** Pods of one namespace, or of all. */
+  pods(namespace?: string): Promise<PodObject[]>
+  /** Lines that a node's agent answers at a path of flows, until it ends or `signal` aborts. */
+  flows(
+    node: string,
+    path: string,
+    onLine: (line: string) => void,
+    signal: AbortSignal,
+  ): Promise<void>
 }
 
 export interface TargetFlags extends ClusterFlags {
@@ -59,13 +68,19 @@ const labTarget: Target = {
   operator,
   agent,
   readiness,
-  services: async () =>
-    new Set(
-      (await lab<KubeObject[]>('GET', '/objects?kind=Service')).map(
-        ({ metadata }) => `${metadata.namespace ?? ''}/${metadata.name}`,
-      ),
-    ),
+  services: async (namespace) => namesOf(await labObjects('Service', namespace)),
+  pods: async (namespace) => (await labObjects('Pod', namespace)) as PodObject[],
+  flows,
 }
+
+function labObjects(kind: string, namespace?: string): Promise<KubeObject[]> {
+  const query = new URLSearchParams({ kind })
+  if (namespace !== undefined) query.set('namespace', namespace)
+  return lab('GET', `/objects?${query.toString()}`)
+}
+
+const namesOf = (objects: readonly Pick<KubeObject, 'metadata'>[]): Set<string> =>
+  new Set(objects.map(({ metadata }) => `${metadata.namespace ?? ''}/${metadata.name}`))
 
 export function clusterTarget(cluster: Cluster, namespace: string): Target {
   const debug = new Debug({ cluster, namespace })
@@ -88,12 +103,11 @@ export function clusterTarget(cluster: Cluster, namespace: string): Target {
       const status = pod.status?.containerStatuses?.find(({ name }) => name === container)
       return status?.state?.waiting?.reason ?? 'not ready'
     },
-    services: async () =>
-      new Set(
-        (await objects.list('v1', 'Service')).map(
-          ({ metadata }) => `${metadata.namespace ?? ''}/${metadata.name}`,
-        ),
-      ),
+    services: async (of) =>
+      namesOf((await objects.list('v1', 'Service', of)) as unknown as KubeObject[]),
+    pods: async (of) => (await objects.list('v1', 'Pod', of)) as unknown as PodObject[],
+    flows: async (node, path, onLine, signal) =>
+      debug.follow(await debug.nodePod(node), 'agent', path, onLine, signal),
   }
 }
 

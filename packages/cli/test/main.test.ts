@@ -3,7 +3,9 @@
 import { spawnSync } from 'node:child_process'
 import { symlinkSync } from 'node:fs'
 import { join, resolve } from 'node:path'
+import type { Command } from 'commander'
 import t from 'tap'
+import { buildProgram } from '../src/program.ts'
 
 const bin = resolve(import.meta.dirname, '../../../bin/pillion')
 
@@ -24,13 +26,40 @@ t.test('version and help are no errors', async (t) => {
 
 t.test('wrong usage is 2', async (t) => {
   t.match(pillion('nonsense'), { status: 2, stderr: /unknown command/ })
-  t.match(pillion('lab', 'up'), { status: 2, stderr: /--dir is missing/ })
+  t.match(pillion('lab', 'up'), {
+    status: 2,
+    stderr: /name a DIR of manifests, or --kubeconfig FILE/,
+  })
   t.match(pillion('lab', 'apply'), { status: 2, stderr: /-f, --file/ })
   t.match(pillion('lab', 'get', 'pods', '--what'), {
     status: 2,
     stderr: /unknown option/,
   })
   t.match(pillion('lab', 'delete'), { status: 2, stderr: /KIND\/NAME/ })
+})
+
+t.test('every command explains itself, with a line to try', async (t) => {
+  const visit = (command: Command, path: string): void => {
+    t.ok(command.description(), path)
+    for (const each of command.commands) visit(each, `${path} ${each.name()}`)
+    if (command.commands.length > 0) return
+    let help = ''
+    command.configureOutput({ writeOut: (text) => (help += text) })
+    command.outputHelp()
+    const line = /Examples?:\n((?: {2}.*\n)+)/.exec(help)?.[1] ?? ''
+    t.ok(line.includes(path), `${path}: ${line}`)
+    const formats = command.options.find(({ long }) => long === '--output')
+    if (formats !== undefined && path !== 'pillion sysdump')
+      t.same(formats.argChoices, ['table', 'json'], path)
+  }
+  visit(buildProgram(), 'pillion')
+})
+
+t.test('the verbs of a cluster are there', async (t) => {
+  const names = buildProgram().commands.map((command) => command.name())
+  const wanted = ['install', 'upgrade', 'uninstall', 'status', 'check', 'config', 'diff']
+  for (const verb of [...wanted, 'wait', 'sysdump', 'completion', 'explain', 'flows'])
+    t.ok(names.includes(verb), verb)
 })
 
 t.test('the command works through a symbolic link', async (t) => {

@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { PodObject } from '@pillion/lab'
 import t from 'tap'
-import { canonical, findPodObject, formatPeer, parsePeer } from '../src/peers.ts'
+import {
+  canonical,
+  findPodObject,
+  formatPeer,
+  namespaceOf,
+  parsePeer,
+} from '../src/peers.ts'
 
 function pod(name: string, owner: string | undefined, ip: string): PodObject {
   return {
@@ -30,9 +36,7 @@ const pods = [
   pod('api-v2-y-1', 'api-v2-y', '10.244.1.4'),
   pod('client', undefined, 'fd00:10:244:1::5'),
 ]
-const services = [
-  { apiVersion: 'v1', kind: 'Service', metadata: { name: 'api', namespace: 'shop' } },
-]
+const services = new Set(['shop/api'])
 
 t.test('peers with and without port', async (t) => {
   t.same(parsePeer('shop/web:80'), { host: 'shop/web', port: 80 })
@@ -54,6 +58,32 @@ t.test('a pod by name, by its deployment, by address', async (t) => {
   t.equal(findPodObject(pods, 'shop/none'), undefined)
   t.equal(findPodObject(pods, 'client'), undefined, 'without a namespace: default')
   t.throws(() => findPodObject(pods, 'shop/api'), { code: 'ambiguous' })
+})
+
+t.test(
+  'during a roll-out: the newest pod that lives, of either ReplicaSet',
+  async (t) => {
+    const of = (hash: string, created: string, status: object): PodObject => {
+      const made = pod(`web-${hash}-1`, `web-${hash}`, '10.244.1.9')
+      const labels = { 'pod-template-hash': hash }
+      const metadata = { ...made.metadata, labels, creationTimestamp: created }
+      return { ...made, metadata, status: { podIPs: [{ ip: '10.244.1.9' }], ...status } }
+    }
+    const rolling = [
+      of('a', '2026-01-02T00:00:00Z', {}),
+      of('b', '2026-01-01T00:00:00Z', {}),
+      of('c', '2026-01-03T00:00:00Z', { phase: 'Failed' }),
+    ]
+    t.equal(findPodObject(rolling, 'shop/web')?.metadata.name, 'web-a-1')
+    t.equal(findPodObject(rolling.toReversed(), '10.244.1.9')?.metadata.name, 'web-b-1')
+    t.equal(findPodObject(rolling.slice(2), '10.244.1.9'), undefined, 'it has ended')
+  },
+)
+
+t.test('where a peer is looked for', async (t) => {
+  t.equal(namespaceOf('shop/web'), 'shop')
+  t.equal(namespaceOf('web'), 'default')
+  t.equal(namespaceOf('fd00::1'), undefined)
 })
 
 t.test('a destination is a service first', async (t) => {

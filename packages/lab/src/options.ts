@@ -66,7 +66,10 @@ export function parseOptions(argv: readonly string[]): SupervisorOptions {
   }
   const kubeconfig = values.get('kubeconfig') ?? ''
   const dir = values.get('dir') ?? (kubeconfig === '' ? undefined : '.')
-  if (dir === undefined) throw new LabError('usage', '--dir is missing')
+  if (dir === undefined) {
+    const wanted = 'name a DIR of manifests, or --kubeconfig FILE'
+    throw new LabError('usage', `a lab needs objects: ${wanted}`)
+  }
   const mesh = values.get('mesh') ?? ''
   if (mesh !== 'on' && mesh !== 'off') throw new LabError('usage', '--mesh is on or off')
   return {

@@ -50,6 +50,11 @@ export async function unixLines(
 ): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     const req = open(options, (res) => {
+      if (res.statusCode !== 200) {
+        res.destroy()
+        reject(new LabError('host', `${options.path}: HTTP ${res.statusCode}`))
+        return
+      }
       let pending = ''
       res.setEncoding('utf8')
       res.on('data', (chunk: string) => {

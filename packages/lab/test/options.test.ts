@@ -29,7 +29,7 @@ t.test('an API server instead of a directory', async (t) => {
 t.test('refusals are usage errors that name the flag', async (t) => {
   const refused = (argv: string[], message: RegExp) =>
     t.throws(() => parseOptions(argv), { code: 'usage', message })
-  refused([], /--dir is missing/)
+  refused([], /name a DIR of manifests, or --kubeconfig FILE/)
   refused(['--dir'], /--dir needs a value/)
   refused(['--what', '1'], /unknown option --what/)
   refused(

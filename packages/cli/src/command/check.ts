@@ -26,7 +26,7 @@ import { exitCode } from '../errors.ts'
 import { loadManifests } from '../install/kustomize.ts'
 import { meshObject } from '../install/rollout.ts'
 import { formatOption, print, printJson, table, type Format } from '../output.ts'
-import { manifestsOption } from './options.ts'
+import { examples, manifestsOption } from './options.ts'
 
 interface Flags extends ClusterFlags {
   readonly manifests: string
@@ -39,6 +39,7 @@ export function checkCommand(program: Command): void {
     .description('whether a cluster is fit for the mesh, and what each ✗ costs')
     .action((flags: Flags) => withCluster(flags, (cluster) => check(cluster, flags)))
   formatOption(command)
+  examples(command, 'pillion check --context staging')
 }
 
 async function check(cluster: Cluster, { manifests, output }: Flags): Promise<void> {

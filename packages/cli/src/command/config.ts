@@ -12,6 +12,7 @@ import {
 } from '../config-rows.ts'
 import { CliError } from '../errors.ts'
 import { formatOption, print, printJson, table, type Format } from '../output.ts'
+import { examples } from './options.ts'
 import { withTarget, type Target, type TargetFlags } from '../target.ts'
 
 interface View {
@@ -42,6 +43,7 @@ export function configCommand(program: Command): void {
       withTarget(flags, (target) => show(target, what, node, flags.output)),
     )
   formatOption(namespaceOption(clusterOptions(command)))
+  examples(command, 'pillion config services node-1')
 }
 
 async function show(

@@ -6,6 +6,7 @@ import { exitCode } from '../errors.ts'
 import { formatOption, mark, print, printJson, table, type Format } from '../output.ts'
 import { withTarget, type TargetFlags } from '../target.ts'
 import { checkNode } from './config.ts'
+import { examples } from './options.ts'
 
 /** One entry of the agent's GET /debug/diff. */
 export interface Difference {
@@ -37,6 +38,7 @@ export function diffCommand(program: Command): void {
       }),
     )
   formatOption(namespaceOption(clusterOptions(command)))
+  examples(command, 'pillion diff node-1')
 }
 
 /** A value in a cell. */

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // pillion explain FROM TO[:PORT]: what the kernel would do with this connection, and why.
-import { LabError, type KubeObject, type PodObject } from '@pillion/lab'
+import { LabError, type PodObject } from '@pillion/lab'
 import type { Command } from 'commander'
 import colors from 'picocolors'
-import { agent, lab, meshStatus } from '../client.ts'
-import { mark, print, printJson, table } from '../output.ts'
-import { canonical, findPodObject, parsePeer } from '../peers.ts'
+import { clusterOptions, namespaceOption } from '../cluster/connect.ts'
+import { formatOption, mark, print, printJson, table, type Format } from '../output.ts'
+import { canonical, findPodObject, namespaceOf, parsePeer, type Peer } from '../peers.ts'
+import { withTarget, type Target, type TargetFlags } from '../target.ts'
+import { examples } from './options.ts'
 
 /** The agent's GET /debug/explain. */
 interface Explanation {
@@ -15,50 +17,63 @@ interface Explanation {
   readonly rule?: string
 }
 
+interface Flags extends TargetFlags {
+  readonly output: Format
+}
+
 export function explainCommand(program: Command): void {
-  program
+  const command = program
     .command('explain')
     .argument('<from>', 'namespace/pod, or the beginning of a pod name, or a pod address')
     .argument('<to>', 'namespace/service, namespace/pod or address; with :PORT')
-    .option('-o, --output <format>', 'table or json', 'table')
     .description('what happens to a connection, and why')
-    .action(explain)
+    .action((from: string, to: string, flags: Flags) =>
+      withTarget(flags, (target) => explain(target, from, to, flags.output)),
+    )
+  formatOption(namespaceOption(clusterOptions(command)))
+  examples(command, 'pillion explain shop/web shop/cart:80')
 }
 
 async function explain(
+  target: Target,
   from: string,
   to: string,
-  { output }: { output: 'table' | 'json' },
+  output: Format,
 ): Promise<void> {
-  await meshStatus()
-  const pods = await lab<PodObject[]>('GET', '/objects?kind=Pod')
-  const services = await lab<KubeObject[]>('GET', '/objects?kind=Service')
-  const pod = findPodObject(pods, from)
+  const peer = parsePeer(to)
+  const pod = findPodObject(await target.pods(namespaceOf(from)), from)
   if (pod === undefined) throw new LabError('not-found', `there is no pod ${from}`)
-  const query = new URLSearchParams({
-    from: `${pod.metadata.namespace ?? ''}/${pod.metadata.name}`,
-    to: canonical(parsePeer(to), services, pods),
-  })
-  const node = pod.spec.nodeName ?? ''
-  const explanation = await agent<Explanation>(node, `/debug/explain?${query.toString()}`)
-  if (output === 'json') {
-    printJson({ node, from: query.get('from'), to: query.get('to'), ...explanation })
-    return
-  }
+  const { namespace = '', name } = pod.metadata
+  const node = pod.spec.nodeName
+  if (node === undefined)
+    throw new LabError('host', `pod ${namespace}/${name} is on no node yet`)
+  const asked = { from: `${namespace}/${name}`, to: await destination(target, peer) }
+  const query = new URLSearchParams(asked)
+  const path = `/debug/explain?${query.toString()}`
+  const explanation = await target.agent<Explanation>(node, path)
+  if (output === 'json') printJson({ node, ...asked, ...explanation })
+  else printExplanation(explanation)
+}
+
+/** The destination as the agent knows it. */
+async function destination(target: Target, peer: Peer): Promise<string> {
+  const namespace = namespaceOf(peer.host)
+  if (namespace === undefined) return canonical(peer, new Set(), [])
+  const services = await target.services(namespace)
+  const pods: PodObject[] = await target.pods(namespace)
+  return canonical(peer, services, pods)
+}
+
+function printExplanation({ verdict, gear, steps, rule }: Explanation): void {
   print(
     table(
       ['STEP', 'RESULT'],
-      explanation.steps.map(({ what, result }) => [what, result]),
+      steps.map(({ what, result }) => [what, result]),
     ),
   )
-  const how =
-    explanation.gear === 0
-      ? 'in the kernel (gear 0)'
-      : `by the proxy (gear ${explanation.gear})`
-  const verdict =
-    explanation.verdict === 'allow'
-      ? `allowed, carried ${how}`
-      : 'denied at connect (EPERM)'
-  print(`\n${mark(verdict, explanation.verdict === 'allow')}`)
-  if (explanation.rule !== undefined) print(colors.dim(`rule: ${explanation.rule}`))
+  const how = gear === 0 ? 'in the kernel (gear 0)' : `by the proxy (gear ${gear})`
+  const allowed = verdict === 'allow'
+  const text = allowed ? `allowed, carried ${how}` : 'denied at connect (EPERM)'
+  print(`\n${mark(text, allowed)}`)
+  if (rule !== undefined) print(colors.dim(`rule: ${rule}`))
 }

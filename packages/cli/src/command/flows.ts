@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // pillion flows: connections as the kernel saw them, of all nodes.
-import { LabError } from '@pillion/lab'
 import type { Command } from 'commander'
 import colors from 'picocolors'
-import { flows, meshStatus } from '../client.ts'
-import { print } from '../output.ts'
+import { clusterOptions, namespaceOption } from '../cluster/connect.ts'
+import { CliError, exitCode, explainError } from '../errors.ts'
+import { formatOption, print, type Format } from '../output.ts'
+import { withTarget, type Target, type TargetFlags } from '../target.ts'
+import { checkNode } from './config.ts'
+import { count, examples } from './options.ts'
 
-/** How long flows of the past are collected from a node that does not end its answer. */
-const collectMs = 1000
+/** A node that is asked for the past answers in this time. */
+const answerMs = 15_000
+/** Nodes at a time: each is a connection, and in a cluster a process beside the agent. */
+const maxNodes = 50
 
 interface End {
   readonly address: string
@@ -30,57 +35,92 @@ interface Flow {
   readonly rttUs?: number
   readonly retransmits?: number
   readonly rule?: string
+  readonly nearest?: string
   readonly l7?: boolean
   readonly accelerated?: boolean
 }
 
-interface Flags {
-  follow?: boolean
-  node?: string
-  output: 'table' | 'json'
+type NodeFlow = Flow & { readonly node: string }
+
+interface Flags extends TargetFlags {
+  readonly follow?: boolean
+  readonly node: readonly string[]
+  readonly last?: number
+  readonly output: Format
 }
 
 export function flowsCommand(program: Command): void {
-  program
+  const command = program
     .command('flows')
-    .option('-f, --follow', 'go on until interrupted')
-    .option('--node <name>', 'only this node')
-    .option('-o, --output <format>', 'table, or json: one object a line', 'table')
-    .description('connections: opened, closed, denied')
-    .action(show)
+    .option('-f, --follow', 'what happens from now on, until interrupted')
+    .option('--node <name...>', `only these nodes; default all, up to ${maxNodes}`, [])
+    .option(
+      '--last <n>',
+      'this many of the past of each node; default all, with -f none',
+      count,
+    )
+    .description('connections: opened, closed, denied. JSON is one object a line')
+    .action((flags: Flags) => withTarget(flags, (target) => show(target, flags)))
+  formatOption(namespaceOption(clusterOptions(command)))
+  examples(
+    command,
+    'pillion flows -f --node node-1',
+    'pillion flows --last 100 -o json | jq \'select(.verdict == "deny")\'',
+  )
 }
 
-async function show({ follow, node, output }: Flags): Promise<void> {
-  const { nodes } = await meshStatus()
-  const names = nodes
-    .map(({ name }) => name)
-    .filter((name) => node === undefined || name === node)
-  if (names.length === 0)
-    throw new LabError('not-found', `there is no node ${node ?? ''}`)
-  const stop = new AbortController()
-  process.once('SIGINT', () => stop.abort())
-  process.once('SIGTERM', () => stop.abort())
-  const signal =
-    follow === true
-      ? stop.signal
-      : AbortSignal.any([stop.signal, AbortSignal.timeout(collectMs)])
-  await Promise.all(
-    names.map((name) =>
-      flows(
-        name,
-        follow === true,
-        (line) => {
-          const flow = JSON.parse(line) as Flow
-          print(
-            output === 'json'
-              ? JSON.stringify({ node: name, ...flow })
-              : flowLine(name, flow),
-          )
-        },
-        signal,
-      ),
+async function show(target: Target, flags: Flags): Promise<void> {
+  const { follow = false, last, output } = flags
+  const query = new URLSearchParams({
+    ...(follow ? { follow: '1' } : {}),
+    ...(last === undefined ? {} : { last: String(last) }),
+  })
+  const path = `/debug/flows?${query.toString()}`
+  const write = ({ node, ...flow }: NodeFlow): void =>
+    print(output === 'json' ? JSON.stringify({ node, ...flow }) : flowLine(node, flow))
+  const past: NodeFlow[] = []
+  const take = (flow: NodeFlow): void => {
+    if (follow) write(flow)
+    else past.push(flow)
+  }
+  const nodes = await nodesOf(target, flags.node)
+  const signal = stopSignal(follow)
+  const asked = nodes.map((node) =>
+    target.flows(
+      node,
+      path,
+      (line) => take({ node, ...(JSON.parse(line) as Flow) }),
+      signal,
     ),
   )
+  const failed = (await Promise.allSettled(asked)).flatMap((result) =>
+    result.status === 'rejected' ? [result.reason as unknown] : [],
+  )
+  for (const flow of past.sort((a, b) => a.time.localeCompare(b.time))) write(flow)
+  if (!follow && signal.aborted)
+    throw new CliError('timeout', `not every node has answered in ${answerMs / 1000} s`)
+  // One node that does not answer must not hide the others.
+  if (failed.length === nodes.length) throw failed[0]
+  if (failed.length > 0) process.exitCode = exitCode.failed
+  for (const error of failed) process.stderr.write(`${explainError(error)}\n`)
+}
+
+/** Aborts when a follower is interrupted. What has an end is not waited for without end. */
+function stopSignal(follow: boolean): AbortSignal {
+  if (!follow) return AbortSignal.timeout(answerMs)
+  const stop = new AbortController()
+  for (const signal of ['SIGINT', 'SIGTERM'] as const)
+    process.once(signal, () => stop.abort())
+  return stop.signal
+}
+
+async function nodesOf(target: Target, wanted: readonly string[]): Promise<string[]> {
+  for (const node of wanted) await checkNode(target, node)
+  const nodes = wanted.length > 0 ? [...new Set(wanted)] : await target.nodes()
+  if (nodes.length === 0) throw new CliError('failed', `${target.name} has no node`)
+  if (nodes.length <= maxNodes) return nodes
+  const message = `${target.name} has ${nodes.length} nodes; name up to ${maxNodes} with --node`
+  throw new CliError('usage', message)
 }
 
 /** One flow for people. */
@@ -108,6 +148,7 @@ function end({ address, port, namespace, pod }: End): string {
 function details(flow: Flow): string {
   const parts: string[] = []
   if (flow.kind === 'deny' && flow.rule !== undefined) parts.push(`rule: ${flow.rule}`)
+  if (flow.nearest !== undefined) parts.push(`nearest: ${flow.nearest}`)
   if (flow.kind === 'close') {
     parts.push(`${flow.bytesSent ?? 0} B sent`, `${flow.bytesReceived ?? 0} B received`)
     if (flow.durationMs !== undefined) parts.push(`${flow.durationMs} ms`)

@@ -13,7 +13,7 @@ import { CliError } from '../errors.ts'
 import { applyPlan, planOf, type Applied, type Plan } from '../install/apply.ts'
 import { meshPath, rolledOut } from '../install/rollout.ts'
 import { formatOption, print, printJson, Steps, table, type Format } from '../output.ts'
-import { manifestsOption, seconds } from './options.ts'
+import { examples, manifestsOption, seconds } from './options.ts'
 
 interface Flags extends ClusterFlags {
   readonly filename?: string
@@ -29,6 +29,11 @@ export function installCommand(program: Command): void {
   install
     .description('installs the mesh in a cluster: definitions, operator, a Mesh')
     .action((flags: Flags) => withCluster(flags, (cluster) => run(cluster, flags)))
+  examples(
+    install,
+    'pillion install -f mesh.yaml --dry-run',
+    'pillion install -f mesh.yaml',
+  )
   const upgrade = options(program.command('upgrade'))
   upgrade
     .description('brings an installation to the version of this command, node by node')
@@ -42,6 +47,7 @@ export function installCommand(program: Command): void {
         await run(cluster, flags)
       }),
     )
+  examples(upgrade, 'pillion upgrade -f mesh.yaml')
 }
 
 function options(command: Command): Command {

@@ -1,35 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
 // pillion lab …: a cluster on this machine.
 import { resolve } from 'node:path'
-import {
-  isClusterScoped,
-  labUp,
-  LabError,
-  parseOptions,
-  remains,
-  requireRoot,
-  teardown,
-  type Applied,
-  type KubeObject,
-} from '@pillion/lab'
+import { isClusterScoped, LabError, type Applied, type KubeObject } from '@pillion/lab'
 import { Argument, Option, type Command } from 'commander'
-import colors from 'picocolors'
-import { lab, labStatus } from '../client.ts'
+import { lab } from '../client.ts'
 import { columnsOf, kindOf } from '../kinds.ts'
-import { age, print, printJson, Steps, table } from '../output.ts'
+import { age, formatOption, print, printJson, table, type Format } from '../output.ts'
 import { execIn } from './exec.ts'
+import { down, meshOn, up } from './lab-up.ts'
 import { showLogs } from './logs.ts'
+import { examples } from './options.ts'
 
 interface Namespaced {
   namespace?: string
 }
 interface Output {
-  output: 'table' | 'json'
+  output: Format
 }
 
 export function labCommand(program: Command): void {
   const command = program.command('lab').description('a small cluster on this machine')
-  command
+  lifeCommands(command)
+  objectCommands(command)
+  podCommands(command)
+}
+
+function lifeCommands(command: Command): void {
+  const start = command
     .command('up')
     .argument('[dir]', 'directory of manifests')
     .option(
@@ -48,23 +45,53 @@ export function labCommand(program: Command): void {
       'start a lab; returns when pods are ready and every node has the configuration',
     )
     .action(up)
-  command
+  examples(
+    start,
+    'pillion lab up examples/shop --nodes 2',
+    'pillion lab up --kubeconfig ~/.kube/config',
+  )
+  const mesh = command
+    .command('mesh')
+    .addArgument(new Argument('<on>', 'on').choices(['on']))
+    .description('start the mesh in a lab that came up with --mesh off')
+    .action(meshOn)
+  examples(mesh, 'pillion lab mesh on')
+  const end = command
+    .command('down')
+    .description('end the lab; leaves nothing behind')
+    .action(down)
+  examples(end, 'pillion lab down')
+}
+
+function objectCommands(command: Command): void {
+  const apply = command
     .command('apply')
     .requiredOption('-f, --file <path>', 'file or directory of manifests')
-    .option('-o, --output <format>', 'table or json', 'table')
     .description('create or change objects, all or none')
     .action(async ({ file, output }: { file: string } & Output) => {
       showApplied(await lab<Applied[]>('POST', '/apply', { path: resolve(file) }), output)
     })
-  command
+  examples(formatOption(apply), 'pillion lab apply -f route.yaml')
+  const removal = command
     .command('delete')
     .argument('[kind/name]', 'one object')
     .option('-f, --file <path>', 'objects of a file or directory')
     .option('-n, --namespace <ns>', 'namespace', 'default')
-    .option('-o, --output <format>', 'table or json', 'table')
     .description('delete objects')
     .action(remove)
-  command
+  examples(formatOption(removal), 'pillion lab delete httproute/web -n shop')
+  const show = command
+    .command('get')
+    .argument('<kind>', 'pods, svc, eps, netpol, httproute, l7service, …')
+    .argument('[name]', 'one object')
+    .option('-n, --namespace <ns>', 'namespace; all without')
+    .description('show objects')
+    .action(get)
+  examples(formatOption(show), 'pillion lab get pods -n shop')
+}
+
+function podCommands(command: Command): void {
+  const exec = command
     .command('exec')
     .argument('<pod>', 'pod, deploy/NAME, the beginning of one pod name, or node/NAME')
     .argument('<command...>', 'command, after --')
@@ -76,15 +103,8 @@ export function labCommand(program: Command): void {
     .action(async (pod: string, argv: string[], { namespace }: Namespaced) => {
       process.exitCode = await execIn(pod, namespace ?? 'default', argv)
     })
-  command
-    .command('get')
-    .argument('<kind>', 'pods, svc, eps, netpol, httproute, l7service, …')
-    .argument('[name]', 'one object')
-    .option('-n, --namespace <ns>', 'namespace; all without')
-    .option('-o, --output <format>', 'table or json', 'table')
-    .description('show objects')
-    .action(get)
-  command
+  examples(exec, 'pillion lab exec -n shop deploy/web -- curl -s http://cart/')
+  const logs = command
     .command('logs')
     .argument('<pod>', 'pod, deploy/NAME, or node/NAME for agent and proxy')
     .option('-n, --namespace <ns>', 'namespace', 'default')
@@ -93,87 +113,7 @@ export function labCommand(program: Command): void {
     .action(async (pod: string, options: Namespaced & { follow?: boolean }) => {
       await showLogs(pod, options.namespace ?? 'default', options.follow === true)
     })
-  command
-    .command('mesh')
-    .addArgument(new Argument('<on>', 'on').choices(['on']))
-    .description('start the mesh in a lab that came up with --mesh off')
-    .action(meshOn)
-  command.command('down').description('end the lab; leaves nothing behind').action(down)
-}
-
-interface UpFlags {
-  nodes: string
-  mesh: string
-  timeout: string
-  kubeconfig?: string
-  keep?: boolean
-}
-
-async function up(dir: string | undefined, flags: UpFlags): Promise<void> {
-  requireRoot()
-  const options = parseOptions([
-    ...(dir === undefined ? [] : ['--dir', dir]),
-    ...(flags.kubeconfig === undefined ? [] : ['--kubeconfig', flags.kubeconfig]),
-    ...['--nodes', flags.nodes],
-    ...['--mesh', flags.mesh, '--timeout', flags.timeout],
-  ])
-  const interrupt = new AbortController()
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-    process.once(signal, () => interrupt.abort())
-  }
-  const steps = new Steps()
-  try {
-    await labUp({
-      ...options,
-      keep: flags.keep === true,
-      signal: interrupt.signal,
-      onProgress: ({ phase, message }) => {
-        if (phase !== 'up' && phase !== 'failed') steps.at(phase, message)
-      },
-    })
-  } catch (error) {
-    steps.fail()
-    throw error
-  }
-  steps.done()
-  const { pods, nodes } = await labStatus()
-  print(`lab is up: ${pods.length} pods on ${nodes.length} nodes (pillion lab get pods)`)
-  if (!options.mesh) {
-    print(
-      colors.yellow(
-        'without mesh: cluster addresses of Services do not work, pod addresses do',
-      ),
-    )
-  }
-}
-
-async function meshOn(): Promise<void> {
-  const steps = new Steps()
-  steps.at('mesh', 'operator, agents and proxies')
-  try {
-    await lab('POST', '/mesh')
-  } catch (error) {
-    steps.fail()
-    throw error
-  }
-  steps.done()
-}
-
-async function down(): Promise<void> {
-  requireRoot()
-  if (remains().length === 0) {
-    print('no lab is there')
-    return
-  }
-  const steps = new Steps()
-  steps.at('down', 'processes, namespaces, cgroups, pins')
-  try {
-    await teardown()
-  } catch (error) {
-    steps.fail()
-    throw error
-  }
-  steps.done()
+  examples(logs, 'pillion lab logs -f node/node-1')
 }
 
 async function remove(

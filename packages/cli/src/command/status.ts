@@ -16,7 +16,7 @@ import {
   type Format,
 } from '../output.ts'
 import { withTarget, type Target, type TargetFlags } from '../target.ts'
-import { seconds } from './options.ts'
+import { examples, seconds } from './options.ts'
 
 interface NodeRow {
   readonly node: string
@@ -56,6 +56,7 @@ export function statusCommand(program: Command): void {
     .description('nodes, their configuration, and which services ride in the kernel')
     .action((flags: Flags) => withTarget(flags, (target) => show(target, flags)))
   formatOption(namespaceOption(clusterOptions(command)))
+  examples(command, 'pillion status --wait --timeout 300')
 }
 
 async function show(

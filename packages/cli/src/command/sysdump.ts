@@ -8,6 +8,7 @@ import { lab, meshStatus } from '../client.ts'
 import { clusterOptions, namespaceOption, withCluster } from '../cluster/connect.ts'
 import { CliError } from '../errors.ts'
 import { print, Steps } from '../output.ts'
+import { examples } from './options.ts'
 import {
   answerText,
   clusterPieces,
@@ -39,6 +40,7 @@ export function sysdumpCommand(program: Command): void {
     )
     .action(sysdump)
   namespaceOption(clusterOptions(command))
+  examples(command, 'pillion sysdump --node node-1 node-2 -o bug.tar.gz')
 }
 
 async function sysdump(flags: Flags): Promise<void> {

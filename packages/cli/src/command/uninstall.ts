@@ -34,7 +34,7 @@ import {
   type Format,
 } from '../output.ts'
 import { namespaceOf } from './install.ts'
-import { manifestsOption, seconds } from './options.ts'
+import { examples, manifestsOption, seconds } from './options.ts'
 
 interface Flags extends ClusterFlags {
   readonly manifests: string
@@ -62,6 +62,7 @@ export function uninstallCommand(program: Command): void {
       }),
     )
   formatOption(command)
+  examples(command, 'pillion uninstall --verify')
 }
 
 async function run(

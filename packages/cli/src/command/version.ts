@@ -2,14 +2,14 @@
 // pillion version
 import { contractVersion, softwareVersion } from '@pillion/contract'
 import type { Command } from 'commander'
-import { print, printJson } from '../output.ts'
+import { formatOption, print, printJson, type Format } from '../output.ts'
+import { examples } from './options.ts'
 
 export function versionCommand(program: Command): void {
-  program
+  const command = program
     .command('version')
-    .option('-o, --output <format>', 'table or json', 'table')
     .description('versions of this command')
-    .action(({ output }: { output: string }) => {
+    .action(({ output }: { output: Format }) => {
       const versions = {
         version: softwareVersion,
         contract: contractVersion,
@@ -21,4 +21,6 @@ export function versionCommand(program: Command): void {
           `pillion ${softwareVersion} (contract ${contractVersion}, Node.js ${process.version})`,
         )
     })
+  formatOption(command)
+  examples(command, 'pillion version -o json')
 }

@@ -8,7 +8,7 @@ import { CliError } from '../errors.ts'
 import { kindOf } from '../kinds.ts'
 import { formatOption, mark, print, printJson, Steps, type Format } from '../output.ts'
 import { usesLab, withTarget, type TargetFlags } from '../target.ts'
-import { seconds } from './options.ts'
+import { examples, seconds } from './options.ts'
 
 interface Flags extends TargetFlags {
   readonly for: string
@@ -49,6 +49,11 @@ export function waitCommand(program: Command): void {
     .description('until a condition of an object holds, for its present generation')
     .action(wait)
   formatOption(clusterOptions(command))
+  examples(
+    command,
+    'pillion wait httproute/web -n shop',
+    'pillion wait mesh/default --for Installed',
+  )
 }
 
 async function wait(object: string, flags: Flags): Promise<void> {

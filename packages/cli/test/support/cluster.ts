@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A cluster for tests of the command: the stand-in, pods whose processes are servers of this test, and `pillion` itself.
 import { spawn } from 'node:child_process'
-import { createServer } from 'node:http'
+import { createServer, type ServerResponse } from 'node:http'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
@@ -21,8 +21,9 @@ export interface Run {
   readonly err: string
 }
 
-/** What an admin endpoint answers, by path with query. */
+/** What an admin endpoint answers, by path with query; a function answers itself. */
 export type Answers = Record<string, unknown>
+export type Answerer = (res: ServerResponse) => void
 
 export class TestCluster {
   readonly server: StandIn
@@ -41,13 +42,35 @@ export class TestCluster {
 
   /** Runs `pillion ARGS --kubeconfig …` in the directory of the test. */
   pillion(...args: string[]): Promise<Run> {
+    return this.#spawn(args).ended
+  }
+
+  /** The same, for one that goes on: `interrupt` presses Ctrl-C. */
+  pillionStart(...args: string[]): {
+    readonly out: () => string
+    interrupt(): Promise<Run>
+  } {
+    const { child, ended, run } = this.#spawn(args)
+    return {
+      out: () => run.out,
+      interrupt: () => {
+        child.kill('SIGINT')
+        return ended
+      },
+    }
+  }
+
+  #spawn(args: readonly string[]) {
     const all = [main, ...args, '--kubeconfig', join(this.dir, 'kubeconfig')]
     const env = { ...process.env, NO_COLOR: '1' }
     const child = spawn(process.execPath, all, { cwd: this.dir, env })
     const run = { out: '', err: '' }
     child.stdout.on('data', (text: Buffer) => (run.out += text.toString()))
     child.stderr.on('data', (text: Buffer) => (run.err += text.toString()))
-    return new Promise((done) => child.on('close', (code) => done({ code, ...run })))
+    const ended = new Promise<Run>((done) =>
+      child.on('close', (code) => done({ code, ...run })),
+    )
+    return { child, ended, run }
   }
 
   async pillionJson<T>(...args: string[]): Promise<T> {
@@ -109,6 +132,10 @@ export class TestCluster {
   #serve(path: string, answers: Answers): Promise<void> {
     const server = createServer((req, res) => {
       const answer = answers[req.url ?? '']
+      if (typeof answer === 'function') {
+        ;(answer as Answerer)(res)
+        return
+      }
       res.statusCode = answer === undefined ? 404 : 200
       res.end(typeof answer === 'string' ? answer : JSON.stringify(answer ?? null))
     })

@@ -17,6 +17,8 @@ export interface Kubelet {
   readonly logs: Map<string, string>
   /** Commands that were run, as "pod/container: command". */
   readonly execs: string[]
+  /** Commands that have not ended. */
+  readonly running: ReadonlySet<object>
   close(): Promise<void>
 }
 
@@ -28,6 +30,7 @@ interface Config {
 export async function startKubelet(server: StandIn): Promise<Kubelet> {
   const logs = new Map<string, string>()
   const execs: string[] = []
+  const running = new Set<object>()
   const authority = new Authority()
   const front = createServer(authority.serverCertificate(), (req, res) => {
     const url = new URL(req.url ?? '/', 'http://front')
@@ -57,16 +60,22 @@ export async function startKubelet(server: StandIn): Promise<Kubelet> {
       }
       // Node.js of the image is the one that runs the test.
       const child = spawn(file.endsWith('node') ? process.execPath : file, args)
+      running.add(child)
+      // As a runtime does: who asked and has gone closes the standard input, and nothing else.
+      if (url.searchParams.get('stdin') === 'true')
+        ws.on('close', () => child.stdin.end())
+      else child.stdin.end()
       child.stdout.on('data', (data: Buffer) => send(1, data))
       child.stderr.on('data', (data: Buffer) => send(2, data))
       child.on('error', (error) => status({ status: 'Failure', message: error.message }))
-      child.on('close', (code) =>
+      child.on('close', (code) => {
+        running.delete(child)
         status(
           code === 0
             ? { status: 'Success' }
             : { status: 'Failure', message: `command terminated with exit code ${code}` },
-        ),
-      )
+        )
+      })
     })
   })
   await new Promise<void>((resolve) => front.listen(0, '127.0.0.1', resolve))
@@ -80,6 +89,7 @@ export async function startKubelet(server: StandIn): Promise<Kubelet> {
     kubeconfig: stringify(config),
     logs,
     execs,
+    running,
     close: () =>
       new Promise((resolve) => {
         for (const client of sockets.clients) client.terminate()

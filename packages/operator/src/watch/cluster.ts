@@ -3,7 +3,7 @@
 import { existsSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
-import { Writable } from 'node:stream'
+import { Readable, Writable } from 'node:stream'
 import type { KubeConfig, V1Status } from '@kubernetes/client-node'
 import { messageOf, OperatorError } from '../errors.ts'
 import { ApiClient, ApiError } from './client.ts'
@@ -62,19 +62,65 @@ export class Cluster {
    * that ends with a failure is a result.
    */
   async exec(target: ExecTarget): Promise<ExecResult> {
-    const { namespace, pod, container, command, timeoutMs = execTimeoutMs } = target
-    const what = `exec in pod ${namespace}/${pod} (container ${container})`
-    const { Exec } = await import('@kubernetes/client-node')
+    const { timeoutMs = execTimeoutMs } = target
     const [stdout, stderr] = [new Collector(), new Collector()]
+    const { promise, reject } = Promise.withResolvers<never>()
+    const late = new ApiError(0, '', `${whatOf(target)}: no end in ${timeoutMs} ms`)
+    const timer = setTimeout(() => reject(late), timeoutMs)
+    try {
+      const failure = await this.#run(target, { stdout, stderr, stdin: null }, promise)
+      return { stdout: stdout.text(), stderr: stderr.text(), failure }
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  /**
+   * The same, for a command that goes on: what it prints is handed on as it comes, until it ends or `signal` aborts. A runtime
+   * does not kill a command whose caller has gone, so its standard input stays open as long as it is wanted: it ends by that.
+   */
+  async execStream(
+    target: Omit<ExecTarget, 'timeoutMs'>,
+    onOutput: (part: Buffer) => void,
+    signal: AbortSignal,
+  ): Promise<Omit<ExecResult, 'stdout'>> {
+    const stderr = new Collector()
+    const stdout = new Writable({
+      write: (part: Buffer, _encoding, done) => {
+        onOutput(part)
+        done()
+      },
+    })
+    const stdin = new Readable({ read: () => undefined })
+    const { promise, resolve } = Promise.withResolvers<string>()
+    const stop = (): void => resolve('')
+    signal.addEventListener('abort', stop, { once: true })
+    if (signal.aborted) stop()
+    try {
+      const failure = await this.#run(target, { stdout, stderr, stdin }, promise)
+      return { stderr: stderr.text(), failure }
+    } finally {
+      signal.removeEventListener('abort', stop)
+    }
+  }
+
+  /** Why the command failed, empty when it did not; ends the connection when `otherwise` is settled first. */
+  async #run(
+    target: Omit<ExecTarget, 'timeoutMs'>,
+    { stdout, stderr, stdin }: Streams,
+    otherwise: Promise<string>,
+  ): Promise<string> {
+    // It may be settled before it is raced below.
+    otherwise.catch(() => undefined)
+    const { namespace, pod, container, command } = target
+    const { Exec } = await import('@kubernetes/client-node')
     const { promise, resolve, reject } = Promise.withResolvers<string>()
-    const fail = (text: string): void => reject(new ApiError(0, '', `${what}: ${text}`))
-    const timer = setTimeout(() => fail(`no end in ${timeoutMs} ms`), timeoutMs)
-    // A failure while the connection is being made is awaited below, not unhandled.
-    promise.catch(() => undefined)
+    const fail = (text: string): void =>
+      reject(new ApiError(0, '', `${whatOf(target)}: ${text}`))
     const ended = (status: V1Status): void => resolve(failureOf(status))
     const argv = [...command]
     const close = new Exec(this.#config)
-      .exec(namespace, pod, container, argv, stdout, stderr, null, false, ended)
+      .exec(namespace, pod, container, argv, stdout, stderr, stdin, false, ended)
       .then(
         (socket) => {
           socket.onerror = ({ message }) => fail(message)
@@ -88,10 +134,8 @@ export class Cluster {
         },
       )
     try {
-      const failure = await promise
-      return { stdout: stdout.text(), stderr: stderr.text(), failure }
+      return await Promise.race([promise, otherwise])
     } finally {
-      clearTimeout(timer)
       void close.then((end) => end())
     }
   }
@@ -134,6 +178,16 @@ export async function connectCluster(options: ClusterOptions): Promise<Cluster> 
     )
   return new Cluster(config)
 }
+
+interface Streams {
+  readonly stdout: Writable
+  readonly stderr: Writable
+  /** null: the command has none. */
+  readonly stdin: Readable | null
+}
+
+const whatOf = ({ namespace, pod, container }: Omit<ExecTarget, 'timeoutMs'>): string =>
+  `exec in pod ${namespace}/${pod} (container ${container})`
 
 class Collector extends Writable {
   readonly #parts: Buffer[] = []
