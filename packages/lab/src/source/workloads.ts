@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Scheduler and deployment controller for an API server that has none: binds pods to the lab's nodes, expands Deployments.
 import { randomBytes } from 'node:crypto'
-import { messageOf } from '../errors.ts'
 import {
   deploymentTemplate,
   pickNode,
@@ -9,6 +8,7 @@ import {
   replicasOf,
   rollout,
 } from '../manifest/expand.ts'
+import { Passes } from '../passes.ts'
 import type { DeploymentObject, PodObject } from '../types.ts'
 import type { Cache } from './cache.ts'
 import { deploymentStatus } from './status.ts'
@@ -33,12 +33,13 @@ export class Workloads {
   /** Uids of pods that were bound or deleted here and do not show it yet. */
   readonly #bound = new Map<string, string>()
   readonly #deleting = new Set<string>()
-  #running = false
-  #again = false
-  #retry: NodeJS.Timeout | undefined
+  readonly #passes: Passes
 
   constructor(options: WorkloadsOptions) {
     this.#options = options
+    const { log } = options
+    const pass = () => this.#pass()
+    this.#passes = new Passes({ name: 'workloads', pass, retryMs, log })
   }
 
   get deployments(): DeploymentObject[] {
@@ -53,26 +54,12 @@ export class Workloads {
   }
 
   /** Looks at everything once more; several calls become one. */
-  async sync(): Promise<void> {
-    this.#again = true
-    if (this.#running) return
-    this.#running = true
-    try {
-      while (this.#again) {
-        this.#again = false
-        await this.#pass()
-      }
-    } catch (error) {
-      this.#options.log(`workloads: ${messageOf(error)}; next try in ${retryMs} ms`)
-      clearTimeout(this.#retry)
-      this.#retry = setTimeout(() => void this.sync(), retryMs)
-    } finally {
-      this.#running = false
-    }
+  sync(): Promise<void> {
+    return this.#passes.run()
   }
 
   close(): void {
-    clearTimeout(this.#retry)
+    this.#passes.close()
   }
 
   async #pass(): Promise<void> {

@@ -12,6 +12,7 @@ import {
 import { PodAddresses, podNetns, type NodeInfo } from '../net/addresses.ts'
 import { applyPlan, deleteNetns } from '../net/apply.ts'
 import { planPods } from '../net/plan.ts'
+import { Passes } from '../passes.ts'
 import { podCgroup } from '../paths.ts'
 import { PodRunner } from '../pod/runner.ts'
 import { NodeProber } from '../probe/prober.ts'
@@ -55,13 +56,13 @@ export class PodManager {
   readonly #options: PodManagerOptions
   readonly #slots: readonly Slot[]
   readonly #entries = new Map<string, Entry>()
-  #running = false
-  #again = false
-  #retry: NodeJS.Timeout | undefined
+  readonly #passes: Passes
   #changed: NodeJS.Immediate | undefined
 
   constructor(options: PodManagerOptions) {
     this.#options = options
+    const { log } = options
+    this.#passes = new Passes({ name: 'pods', pass: () => this.#pass(), retryMs, log })
     this.#slots = options.nodes.map((node) => ({
       node,
       addresses: new PodAddresses(node),
@@ -74,22 +75,8 @@ export class PodManager {
   }
 
   /** Brings what runs in line with what should; returns when new pods exist (not when they are ready). */
-  async reconcile(): Promise<void> {
-    this.#again = true
-    if (this.#running) return
-    this.#running = true
-    try {
-      while (this.#again) {
-        this.#again = false
-        await this.#pass()
-      }
-    } catch (error) {
-      this.#options.log(`pods: ${messageOf(error)}; next try in ${retryMs} ms`)
-      clearTimeout(this.#retry)
-      this.#retry = setTimeout(() => void this.reconcile(), retryMs)
-    } finally {
-      this.#running = false
-    }
+  reconcile(): Promise<void> {
+    return this.#passes.run()
   }
 
   async #pass(): Promise<void> {
