@@ -87,6 +87,9 @@ export interface PodSpec {
   terminationGracePeriodSeconds?: number
   restartPolicy?: 'Always' | 'OnFailure' | 'Never'
   hostNetwork?: boolean
+  /** With `subdomain`, the name of a headless Service, the pod has a name of its own: hostname.subdomain. */
+  hostname?: string
+  subdomain?: string
   nodeSelector?: Record<string, string>
   securityContext?: SecurityContext
 }
@@ -108,6 +111,7 @@ export interface ServicePort {
   port: number
   targetPort?: number | string
   protocol?: string
+  nodePort?: number
 }
 
 export interface ServiceObject extends KubeObject {
@@ -120,6 +124,9 @@ export interface ServiceObject extends KubeObject {
     selector?: Record<string, string>
     ports?: ServicePort[]
     publishNotReadyAddresses?: boolean
+    externalName?: string
+    allocateLoadBalancerNodePorts?: boolean
+    trafficDistribution?: string
   }
 }
 

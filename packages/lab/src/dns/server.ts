@@ -28,15 +28,7 @@ export function answer(zone: Zone, query: Packet): Packet {
   const found = lookup(zone, name, type)
   switch (found.kind) {
     case 'addresses':
-      return {
-        ...base,
-        answers: found.addresses.map((data): Answer => ({
-          name,
-          type: type as 'A',
-          ttl: ttlSeconds,
-          data,
-        })),
-      }
+      return { ...base, answers: addressAnswers(name, type, found.addresses) }
     case 'srv':
       return {
         ...base,
@@ -47,11 +39,29 @@ export function answer(zone: Zone, query: Packet): Packet {
           data: { port, target, priority: 0, weight: 100 },
         })),
       }
+    case 'alias': {
+      const { target } = found
+      const alias: Answer = { name, type: 'CNAME', ttl: ttlSeconds, data: target }
+      // Resolvers do not ask again for a name of the same zone: the answer goes on with it (RFC 1034, 4.3.2).
+      const rest = target.endsWith(`.${zoneName}`)
+        ? lookup(zone, target, type)
+        : undefined
+      const records = rest?.kind === 'addresses' ? rest.addresses : []
+      return { ...base, answers: [alias, ...addressAnswers(target, type, records)] }
+    }
     case 'no-data':
       return { ...base, authorities: [soa] }
     case 'no-name':
       return { ...base, flags: (base.flags ?? 0) | 3, authorities: [soa] } // NXDOMAIN
   }
+}
+
+function addressAnswers(
+  name: string,
+  type: string,
+  addresses: readonly string[],
+): Answer[] {
+  return addresses.map((data) => ({ name, type: type as 'A', ttl: ttlSeconds, data }))
 }
 
 /** Negative answers are cached for `minimum` seconds (RFC 2308). */

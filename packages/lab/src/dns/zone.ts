@@ -13,12 +13,26 @@ export interface SrvRecord {
 }
 
 /** Records by lower-case name without the final dot. */
-export type Zone = Record<string, { A?: string[]; AAAA?: string[]; SRV?: SrvRecord[] }>
+export type Zone = Record<string, Records>
 
+interface Records {
+  A?: string[]
+  AAAA?: string[]
+  SRV?: SrvRecord[]
+  /** Without the final dot; excludes the others. */
+  CNAME?: string
+}
+
+/** As people write them: a manual slice may leave out what has a default. */
 interface SliceObject extends KubeObject {
-  addressType: 'IPv4' | 'IPv6'
-  ports: { name: string; port: number; protocol: string }[]
-  endpoints: { addresses: string[]; conditions: { ready: boolean } }[]
+  ports?: { name?: string; port: number; protocol?: string }[] | null
+  endpoints?:
+    | {
+        addresses: string[]
+        hostname?: string
+        conditions?: { ready?: boolean | null } | null
+      }[]
+    | null
 }
 
 /** The zone for these Services and EndpointSlices. */
@@ -31,7 +45,9 @@ export function buildZone(
     const { name, namespace = 'default' } = service.metadata
     const host = `${name}.${namespace}.svc.${zoneName}`.toLowerCase()
     zone[host] = {}
-    if (service.spec.clusterIP === 'None') {
+    if (service.spec.type === 'ExternalName') {
+      zone[host].CNAME = (service.spec.externalName ?? '').replace(/\.$/, '')
+    } else if (service.spec.clusterIP === 'None') {
       const mine = slices.filter(
         (slice) =>
           slice.metadata.namespace === namespace &&
@@ -50,13 +66,16 @@ export function buildZone(
 
 function addHeadless(zone: Zone, host: string, slices: readonly SliceObject[]): void {
   for (const { ports, endpoints } of slices) {
-    const ready = endpoints.filter(({ conditions }) => conditions.ready)
-    for (const address of ready.flatMap(({ addresses }) => addresses)) {
-      const own = `${address.replaceAll(/[.:]+/g, '-')}.${host}`
-      addAddress(zone, host, address)
-      addAddress(zone, own, address)
-      for (const { name, port, protocol } of ports) {
-        addSrv(zone, host, name, protocol, { port, target: own })
+    for (const { addresses, hostname, conditions } of endpoints ?? []) {
+      if (conditions?.ready === false) continue
+      for (const address of addresses) {
+        // A pod with hostname and subdomain (a StatefulSet's) has its own name; others are named after their address.
+        const own = `${hostname ?? address.replaceAll(/[.:]+/g, '-')}.${host}`
+        addAddress(zone, host, address)
+        addAddress(zone, own, address)
+        for (const { name, port, protocol } of ports ?? []) {
+          addSrv(zone, host, name, protocol, { port, target: own })
+        }
       }
     }
   }
@@ -77,7 +96,11 @@ function addSrv(
 ): void {
   if (port === undefined || port === '') return
   const records = (zone[`_${port}._${(protocol ?? 'TCP').toLowerCase()}.${host}`] ??= {})
-  records.SRV = [...(records.SRV ?? []), record]
+  // A pod with a name of its own has addresses of two families and one record.
+  const known = records.SRV?.some(
+    ({ port, target }) => port === record.port && target === record.target,
+  )
+  if (known !== true) records.SRV = [...(records.SRV ?? []), record]
 }
 
 export type RecordType = 'A' | 'AAAA' | 'SRV'
@@ -86,6 +109,8 @@ export type RecordType = 'A' | 'AAAA' | 'SRV'
 export type Lookup =
   | { readonly kind: 'addresses'; readonly addresses: readonly string[] }
   | { readonly kind: 'srv'; readonly records: readonly SrvRecord[] }
+  /** The name stands for another one, which may be of this zone. */
+  | { readonly kind: 'alias'; readonly target: string }
   /** The name exists, without records of this type. */
   | { readonly kind: 'no-data' }
   | { readonly kind: 'no-name' }
@@ -99,6 +124,7 @@ export function lookup(zone: Zone, name: string, type: string): Lookup {
       key === zoneName || Object.keys(zone).some((other) => other.endsWith(`.${key}`))
     return { kind: below ? 'no-data' : 'no-name' }
   }
+  if (records.CNAME !== undefined) return { kind: 'alias', target: records.CNAME }
   if (type === 'A' || type === 'AAAA') {
     const addresses = records[type] ?? []
     return addresses.length === 0 ? { kind: 'no-data' } : { kind: 'addresses', addresses }

@@ -40,6 +40,7 @@ export function checkRunnable(
     if (namespace !== undefined && !dnsLabel.test(namespace)) {
       bad('metadata.namespace', `"${namespace}" is not a DNS name`)
     }
+    if (object.kind === 'Node') checkNode(name, nodes, bad)
     if (object.kind === 'Pod') checkPodSpec(object.spec, 'spec', nodes, bad)
     if (object.kind === 'Deployment')
       checkDeployment(object as DeploymentObject, nodes, bad)
@@ -48,6 +49,12 @@ export function checkRunnable(
 }
 
 type Bad = (field: string, what: string) => void
+
+/** A Node manifest gives labels to a node that there is; it makes none. */
+function checkNode(name: string, nodes: readonly string[], bad: Bad): void {
+  if (nodes.includes(name)) return
+  bad('metadata.name', `"${name}" is not a node of this lab (${nodes.join(', ')})`)
+}
 
 function checkDeployment(
   object: DeploymentObject,

@@ -10,6 +10,8 @@ export interface PodView {
   readonly addresses: readonly [string, string]
   readonly ready: boolean
   readonly terminating: boolean
+  /** Of its node; undefined: not known. */
+  readonly zone?: string
 }
 
 interface Port {
@@ -94,14 +96,35 @@ function slice(
 }
 
 function endpoint(service: ServiceObject, view: PodView, family: 0 | 1) {
-  const { pod, ready, terminating } = view
+  const { pod, terminating, zone } = view
   const always = service.spec.publishNotReadyAddresses === true
   const { name, namespace = 'default', uid = '' } = pod.metadata
+  const { hostname, subdomain } = pod.spec
+  const hasName = hostname !== undefined && subdomain === service.metadata.name
+  // KEP-1672: ready means serving and not terminating.
+  const ready = always || (view.ready && !terminating)
+  const hints = ready ? hintsOf(service, view) : undefined
   return {
     addresses: [view.addresses[family]],
-    // KEP-1672: ready means serving and not terminating.
-    conditions: { ready: always || (ready && !terminating), serving: ready, terminating },
+    conditions: { ready, serving: view.ready, terminating },
     targetRef: { kind: 'Pod', name, namespace, uid },
     nodeName: view.node,
+    ...(hasName && { hostname }),
+    ...(zone !== undefined && { zone }),
+    ...(hints !== undefined && { hints }),
+  }
+}
+
+/** Who should prefer the endpoint: its own zone (KEP-4444), and its own node first (KEP-3015). */
+function hintsOf({ spec }: ServiceObject, { node, zone }: PodView): object | undefined {
+  const forZones = zone === undefined ? {} : { forZones: [{ name: zone }] }
+  switch (spec.trafficDistribution) {
+    case 'PreferClose':
+    case 'PreferSameZone':
+      return zone === undefined ? undefined : forZones
+    case 'PreferSameNode':
+      return { ...forZones, forNodes: [{ name: node }] }
+    default:
+      return undefined
   }
 }

@@ -65,7 +65,7 @@ export class DirectorySource implements ObjectSource {
   }
 
   putNode(node: KubeObject): void {
-    this.#store.put(node)
+    this.#inventory.putNode(node)
   }
 
   publish(objects: readonly KubeObject[]): void {

@@ -18,7 +18,14 @@ import { podStatus, refusedStatus } from './status.ts'
 import { isLive, Workloads } from './workloads.ts'
 import { Writer } from './writer.ts'
 
-const followed = ['Pod', 'Service', 'Deployment', 'EndpointSlice', 'Namespace'] as const
+const followed = [
+  'Pod',
+  'Service',
+  'Deployment',
+  'EndpointSlice',
+  'Namespace',
+  'Node',
+] as const
 const syncMs = 15_000
 const heartbeatMs = 10_000
 const operatorNamespace = 'pillion-system'
@@ -156,7 +163,7 @@ export class KubernetesSource implements ObjectSource {
   }
 
   list(kind?: string): KubeObject[] {
-    const all = [...this.#started().cache.all(), ...this.#nodeObjects.values()]
+    const all = this.#started().cache.all()
     if (kind === undefined) return all
     return all.filter((object) => object.kind.toLowerCase() === kind.toLowerCase())
   }

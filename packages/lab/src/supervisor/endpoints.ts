@@ -9,6 +9,8 @@ import { paths } from '../paths.ts'
 import type { PodRunner } from '../pod/runner.ts'
 import type { ObjectSource } from '../source/source.ts'
 
+const zoneLabel = 'topology.kubernetes.io/zone'
+
 export class EndpointsController {
   readonly #source: ObjectSource
   #zone = ''
@@ -23,7 +25,18 @@ export class EndpointsController {
   /** Computes everything anew and publishes it. */
   refresh(runners: Iterable<PodRunner>): void {
     const all = [...runners]
-    const views = all.filter((runner) => !runner.done).map((runner) => runner.view())
+    const zones = new Map(
+      this.#source
+        .list('Node')
+        .map(({ metadata: { name, labels } }) => [name, labels?.[zoneLabel]]),
+    )
+    const views = all
+      .filter((runner) => !runner.done)
+      .map((runner) => {
+        const view = runner.view()
+        const zone = zones.get(view.node)
+        return zone === undefined ? view : { ...view, zone }
+      })
     const { services } = this.#source
     this.#source.publish([
       ...all.map((runner) => runner.object()),

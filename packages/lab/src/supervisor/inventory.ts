@@ -7,6 +7,7 @@ import { checkRunnable } from '../manifest/check.ts'
 import type { Loaded } from '../manifest/load.ts'
 import { validate } from '../manifest/validate.ts'
 import { ClusterIPs } from '../object/cluster-ip.ts'
+import { NodePorts } from '../object/node-port.ts'
 import type { ObjectStore } from '../object/store.ts'
 import type { Applied } from '../source/source.ts'
 import {
@@ -22,10 +23,13 @@ export class Inventory {
   readonly #store: ObjectStore
   readonly #nodes: readonly string[]
   readonly #ips = new ClusterIPs()
+  readonly #nodePorts = new NodePorts()
   /** As it was applied, by key; the store holds it with what was added. */
   readonly #applied = new Map<string, Loaded>()
   readonly #pods = new Map<string, PodObject>()
   readonly #deploymentUids = new Map<string, string>()
+  /** Nodes as the lab made them; manifests add labels. */
+  readonly #nodeObjects = new Map<string, KubeObject>()
 
   constructor(store: ObjectStore, nodes: readonly string[]) {
     this.#store = store
@@ -50,6 +54,21 @@ export class Inventory {
     return this.#store.list('Service') as ServiceObject[]
   }
 
+  /** A node that the lab made. */
+  putNode(node: KubeObject): void {
+    this.#nodeObjects.set(node.metadata.name, node)
+    this.#storeNode(node.metadata.name)
+  }
+
+  /** With the labels of its manifest, if there is one: as `kubectl label node`. */
+  #storeNode(name: string): void {
+    const node = this.#nodeObjects.get(name)
+    if (node === undefined) return // not made yet
+    const applied = this.#applied.get(keyOf(node))?.object.metadata.labels
+    const labels = { ...applied, ...node.metadata.labels }
+    this.#store.put({ ...node, metadata: { ...node.metadata, labels } })
+  }
+
   /** Applies all or nothing. Throws a LabError that names file, object and field of everything that is wrong. */
   apply(loaded: readonly Loaded[]): Applied[] {
     const problems = [
@@ -58,7 +77,7 @@ export class Inventory {
       ...validate(loaded),
     ]
     if (problems.length > 0) throw new LabError('invalid', problems.join('\n'))
-    // Addresses first: the only thing that can still be refused.
+    // Addresses and node ports first: the only things that can still be refused.
     const completed = loaded.map((item) => ({
       item,
       object: this.#complete(item.object),
@@ -67,7 +86,8 @@ export class Inventory {
   }
 
   #complete(object: KubeObject): KubeObject {
-    return object.kind === 'Service' ? this.#ips.assign(object as ServiceObject) : object
+    if (object.kind !== 'Service') return object
+    return this.#nodePorts.assign(this.#ips.assign(object as ServiceObject))
   }
 
   #put(item: Loaded, completed: KubeObject): Applied {
@@ -86,6 +106,8 @@ export class Inventory {
     if (before !== undefined && same(before.object, object)) return result('unchanged')
     if (object.kind === 'Pod') {
       this.#pods.set(key, object as PodObject) // the Pod object itself is the runner's
+    } else if (object.kind === 'Node') {
+      this.#storeNode(name)
     } else {
       const existing = this.#store.get(object.kind, namespace, name)
       const uid = existing?.metadata.uid ?? object.metadata.uid ?? randomUUID()
@@ -137,8 +159,12 @@ export class Inventory {
     const key = keyOf(object)
     this.#applied.delete(key)
     this.#pods.delete(key)
-    if (object.kind !== 'Pod') this.#store.delete(object)
-    if (object.kind === 'Service') this.#ips.release(nameOf(object))
+    if (object.kind === 'Node') this.#storeNode(object.metadata.name)
+    else if (object.kind !== 'Pod') this.#store.delete(object)
+    if (object.kind === 'Service') {
+      this.#ips.release(nameOf(object))
+      this.#nodePorts.release(nameOf(object))
+    }
     const { namespace, name } = object.metadata
     const place = namespace === undefined ? {} : { namespace }
     return { kind: object.kind, ...place, name, action: 'deleted' }

@@ -11,6 +11,8 @@ import type { Zone } from '../../src/dns/zone.ts'
 const many = Array.from({ length: 100 }, (_, i) => `10.244.1.${i + 1}`)
 let zone: Zone = {
   'web.n.svc.cluster.local': { A: ['10.96.1.0'], AAAA: ['fd00:10:96::101'] },
+  'alias.n.svc.cluster.local': { CNAME: 'web.n.svc.cluster.local' },
+  'outside.n.svc.cluster.local': { CNAME: 'db.example.org' },
   'many.n.svc.cluster.local': { A: many },
 }
 
@@ -23,6 +25,8 @@ for (const address of ['127.0.0.1', '[::1]']) {
     resolver.setServers([`${address}:${server.port}`])
     t.same(await resolver.resolve4('web.n.svc.cluster.local'), ['10.96.1.0'])
     t.same(await resolver.resolve6('WEB.n.svc.cluster.local'), ['fd00:10:96::101'])
+    t.same(await resolver.resolve4('alias.n.svc.cluster.local'), ['10.96.1.0'])
+    t.same(await resolver.resolveCname('outside.n.svc.cluster.local'), ['db.example.org'])
     await t.rejects(resolver.resolve4('none.n.svc.cluster.local'), { code: 'ENOTFOUND' })
     await t.rejects(resolver.resolve6('many.n.svc.cluster.local'), { code: 'ENODATA' })
     const all = await resolver.resolve4('many.n.svc.cluster.local')

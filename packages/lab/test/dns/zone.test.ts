@@ -71,6 +71,46 @@ t.test('headless services by ready pods', async (t) => {
   })
 })
 
+t.test('pods with a name of their own, and slices that people wrote', async (t) => {
+  const written = {
+    ...slice('m', 'IPv4', [{ addresses: ['192.0.2.7'] }, { addresses: ['192.0.2.8'] }]),
+    ports: null,
+  }
+  const own = { hostname: 'db-0', conditions: ready }
+  const zone = buildZone(
+    [service('h', { clusterIP: 'None', ports: [{ name: 'http', port: 80 }] })],
+    [
+      slice('a', 'IPv4', [{ ...own, addresses: ['10.244.1.2'] }]),
+      slice('b', 'IPv6', [{ ...own, addresses: ['fd00:10:244:1::2'] }]),
+      written,
+    ],
+  )
+  const addresses = (name: string, type: 'A' | 'AAAA') => {
+    const found = lookup(zone, `${name}.n.svc.cluster.local`, type)
+    return found.kind === 'addresses' ? found.addresses : found.kind
+  }
+  t.same(addresses('db-0.h', 'A'), ['10.244.1.2'])
+  t.same(addresses('db-0.h', 'AAAA'), ['fd00:10:244:1::2'])
+  t.same(addresses('h', 'A'), ['10.244.1.2', '192.0.2.7', '192.0.2.8'])
+  t.same(addresses('192-0-2-7.h', 'A'), ['192.0.2.7'])
+  t.same(addresses('10-244-1-2.h', 'A'), 'no-name')
+  t.same(lookup(zone, '_http._tcp.h.n.svc.cluster.local', 'SRV'), {
+    kind: 'srv',
+    records: [{ port: 8080, target: 'db-0.h.n.svc.cluster.local' }],
+  })
+})
+
+t.test('ExternalName stands for another name', async (t) => {
+  const spec = { type: 'ExternalName', externalName: 'db.example.org.' }
+  const zone = buildZone([service('db', spec)], [])
+  for (const type of ['A', 'AAAA', 'SRV']) {
+    t.same(lookup(zone, 'db.n.svc.cluster.local', type), {
+      kind: 'alias',
+      target: 'db.example.org',
+    })
+  }
+})
+
 t.test(
   'no data is not no name: glibc asks for A and AAAA and gives up on NXDOMAIN',
   async (t) => {

@@ -62,3 +62,12 @@ spec: {nodeName: node-2, containers: [{command: [sleep, "1"], readinessProbe: {t
     [],
   )
 })
+
+t.test('a Node manifest is about a node that there is', async (t) => {
+  const node = (name: string) =>
+    `apiVersion: v1\nkind: Node\nmetadata: {name: ${name}, labels: {topology.kubernetes.io/zone: a}}`
+  t.same(problems(node('node-2')), [])
+  t.same(problems(node('node-3')), [
+    'a.yaml: Node node-3: metadata.name: "node-3" is not a node of this lab (node-1, node-2)',
+  ])
+})

@@ -98,3 +98,57 @@ t.test('publishNotReadyAddresses', async (t) => {
   const [slice] = endpointSlices(service(spec), [view('one', { ready: false })])
   t.match(slice, { endpoints: [{ conditions: { ready: true, serving: false } }] })
 })
+
+t.test('the zone of the node, and hints as the service asks for them', async (t) => {
+  const ports = [{ port: 80 }]
+  const views = [
+    view('one', { zone: 'a' }),
+    view('two', { node: 'node-2', zone: 'b' }),
+    view('three', { ready: false, zone: 'a' }),
+    view('four'),
+  ]
+  const endpoints = (trafficDistribution?: string) => {
+    const more = trafficDistribution === undefined ? {} : { trafficDistribution }
+    const spec = { selector: { app: 'a' }, ports, ...more }
+    const [slice] = endpointSlices(service(spec), views)
+    const all = slice?.['endpoints'] as { zone?: string; hints?: unknown }[]
+    return all.map(({ zone, hints }) => [zone, hints])
+  }
+  const none = undefined
+  t.same(endpoints(), [
+    ['a', none],
+    ['b', none],
+    ['a', none],
+    [none, none],
+  ])
+  const zone = (name: string) => ({ forZones: [{ name }] })
+  for (const close of ['PreferClose', 'PreferSameZone']) {
+    t.same(endpoints(close), [
+      ['a', zone('a')],
+      ['b', zone('b')],
+      ['a', none],
+      [none, none],
+    ])
+  }
+  const node = (name: string) => ({ forNodes: [{ name }] })
+  t.same(endpoints('PreferSameNode'), [
+    ['a', { ...zone('a'), ...node('node-1') }],
+    ['b', { ...zone('b'), ...node('node-2') }],
+    ['a', none],
+    [none, node('node-1')],
+  ])
+})
+
+t.test('a pod of a headless service has the name that it asks for', async (t) => {
+  const named = view('web-0')
+  Object.assign(named.pod.spec, { hostname: 'web-0', subdomain: 's' })
+  const elsewhere = view('web-1')
+  Object.assign(elsewhere.pod.spec, { hostname: 'web-1', subdomain: 'other' })
+  const spec = { clusterIP: 'None', selector: { app: 'a' }, ports: [{ port: 80 }] }
+  const [slice] = endpointSlices(service(spec), [named, elsewhere])
+  const endpoints = slice?.['endpoints'] as { hostname?: string }[]
+  t.same(
+    endpoints.map(({ hostname }) => hostname),
+    ['web-0', undefined],
+  )
+})
