@@ -1,10 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // Dockerfiles, read without a container engine: what they start from, what they copy, as whom they run.
-import { spawnSync } from 'node:child_process'
-import { existsSync, readFileSync } from 'node:fs'
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { createServer } from 'node:http'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
-import { nodeBinary, proxyUid } from '../../packages/operator/src/install/names.ts'
+import {
+  nodeBinary,
+  probeBinary,
+  proxyUid,
+} from '../../packages/operator/src/install/names.ts'
 
 const root = join(import.meta.dirname, '../..')
 const images = { operator: '15020', agent: '0', proxy: String(proxyUid) }
@@ -81,6 +87,45 @@ t.test('the version of Node.js and pnpm are those of the repository', async (t) 
     t.match(text, `npm install --global ${packageManager}`)
     t.match(text, `FROM node:${/\d+\.\d+/.exec(engines.node)?.[0] ?? ''}.`)
   }
+})
+
+t.test("the operator's probe asks a socket", async (t) => {
+  const dir = mkdtempSync(join(tmpdir(), 'pillion-probe-'))
+  const probe = join(dir, 'probe')
+  const socket = join(dir, 's.sock')
+  const dockerfile = readFileSync(join(root, 'images/operator/Dockerfile'), 'utf8')
+  const [, options = ''] =
+    /RUN gcc (.*) -o \/rootfs\/usr\/local\/bin\/probe /.exec(dockerfile) ?? []
+  execFileSync('cc', [...options.split(' '), '-o', probe, join(root, 'images/probe.c')])
+  let code = 200
+  const server = createServer(({ url }, response) => {
+    if (url === '/readyz') response.writeHead(code).end('some text')
+    else response.writeHead(404).end()
+  })
+  await new Promise<void>((resolve) => server.listen(socket, resolve))
+  t.teardown(() => {
+    server.close()
+    rmSync(dir, { recursive: true })
+  })
+  const ask = (...args: string[]): Promise<number | null> => {
+    const child = spawn(probe, args, { stdio: 'ignore' })
+    return new Promise((resolve) => child.once('exit', resolve))
+  }
+  t.equal(await ask(socket, '/readyz'), 0)
+  t.equal(await ask(socket, '/other'), 1)
+  code = 503
+  t.equal(await ask(socket, '/readyz'), 1)
+  t.equal(await ask(`${socket}.none`, '/readyz'), 1)
+  t.equal(await ask(socket), 2)
+  t.equal(await ask('x'.repeat(200), '/readyz'), 2)
+
+  const manifest = readFileSync(join(root, 'manifests/default/operator.yaml'), 'utf8')
+  const commands = [...manifest.matchAll(/command: \[(\S+), (\S+), (\S+)\]/g)]
+  const admin = /--admin-socket=(\S+)/.exec(manifest)?.[1]
+  t.strictSame(
+    commands.map(([, ...command]) => command),
+    ['/healthz', '/healthz', '/readyz'].map((path) => [probeBinary, admin, path]),
+  )
 })
 
 t.test('without an engine, make images says so', async (t) => {

@@ -25,6 +25,25 @@ export const jsonAnswer = (value: unknown): Answer => ({
 /** Serves the table at `path` (mode 0660). A socket that a dead process left is replaced. */
 export async function serveAdmin(path: string, table: AdminTable): Promise<Server> {
   rmSync(path, { force: true })
+  const server = await listen(table, (server) => server.listen(path))
+  chmodSync(path, 0o660)
+  return server
+}
+
+/**
+ * Serves what a kubelet asks on 127.0.0.1: it cannot ask a UNIX socket, and a probe that is a process costs more than the
+ * answer. Nothing else, for every process of the node's network may ask. Throws when the port is taken.
+ */
+export async function serveHealth(port: number, table: AdminTable): Promise<Server> {
+  const asked = ['/healthz', '/readyz']
+  const entries = Object.entries(table).filter(([path]) => asked.includes(path))
+  return listen(Object.fromEntries(entries), (server) => server.listen(port, '127.0.0.1'))
+}
+
+async function listen(
+  table: AdminTable,
+  start: (server: Server) => Server,
+): Promise<Server> {
   const server = createServer((request, response) => {
     const url = new URL(request.url ?? '/', 'http://admin')
     const handler = table[url.pathname]
@@ -39,10 +58,9 @@ export async function serveAdmin(path: string, table: AdminTable): Promise<Serve
   })
   const { promise, resolve, reject } = Promise.withResolvers<undefined>()
   server.once('error', reject)
-  server.listen(path, () => {
+  start(server).once('listening', () => {
     resolve(undefined)
   })
   await promise
-  chmodSync(path, 0o660)
   return server
 }

@@ -45,6 +45,12 @@ const table = {
     undefined,
     'UNIX socket of /healthz /readyz /metrics /debug/config',
   ),
+  healthPort: number(
+    'health-port',
+    'count',
+    0,
+    '/healthz and /readyz alone, on 127.0.0.1; 0: not served',
+  ),
   workers: number('workers', 'count', 1, 'processes that serve requests'),
   reusePort: flag(
     'reuse-port',
@@ -111,6 +117,12 @@ const table = {
     'count',
     1024,
     'requests that wait for a connection to one endpoint',
+  ),
+  affinitySessions: number(
+    'max-affinity',
+    'count',
+    65_536,
+    'clients that are remembered for session affinity; the longest silent is forgotten',
   ),
   replayBytes: number(
     'replay-bytes',

@@ -4,7 +4,13 @@ import { existsSync, rmSync } from 'node:fs'
 import { Role, securityOptions, subscribe, tellTrouble } from '@pillion/contract'
 import pino from 'pino'
 import { AggregatorRegistry, type MetricObject, Registry } from 'prom-client'
-import { type AdminTable, jsonAnswer, serveAdmin, textAnswer } from './admin.ts'
+import {
+  type AdminTable,
+  jsonAnswer,
+  serveAdmin,
+  serveHealth,
+  textAnswer,
+} from './admin.ts'
 import { loadNative } from './native.ts'
 import type { Options } from './options.ts'
 import { Supervisor } from './supervisor.ts'
@@ -35,7 +41,9 @@ export async function runParent(
     },
     log,
   })
-  const admin = await serveAdmin(options.adminSocket, adminTable(supervisor))
+  const table = adminTable(supervisor)
+  const admin = [await serveAdmin(options.adminSocket, table)]
+  if (options.healthPort !== 0) admin.push(await serveHealth(options.healthPort, table))
   supervisor.start()
   const warn = tellTrouble((error) => {
     log.warn({ error }, 'no stream from the operator; the last configuration stays')
@@ -59,8 +67,10 @@ export async function runParent(
   log.info({ signal, timeoutMs: options.drainTimeoutMs }, 'draining')
   await supervisor.stop()
   await subscription.close()
-  admin.close()
-  admin.closeAllConnections()
+  for (const server of admin) {
+    server.close()
+    server.closeAllConnections()
+  }
   if (existsSync(options.adminSocket)) rmSync(options.adminSocket)
   log.info('stopped')
   return 0

@@ -17,16 +17,16 @@ const restricted = {
   privileged: false,
 } as const
 
-/** Root, for bpffs and cgroupfs are root's; of root's powers only these. */
-const agentSecurity = {
+/** Root, for bpffs and cgroupfs are root's; of root's powers only these and `more`. */
+const agentSecurity = (...more: string[]): Json => ({
   ...restricted,
   runAsUser: 0,
   runAsGroup: 0,
-  capabilities: { drop: ['ALL'], add: ['BPF', 'NET_ADMIN', 'PERFMON'] },
+  capabilities: { drop: ['ALL'], add: ['BPF', 'NET_ADMIN', 'PERFMON', ...more] },
   // CRI-O's default profile allows bpf(2) to CAP_SYS_ADMIN only (containerd's since late 2022 to CAP_BPF): that right would cost more
   // than the filter is worth. Everything else of the pod has RuntimeDefault.
   seccompProfile: { type: 'Unconfined' },
-} as const
+})
 
 const env = (name: string, fieldPath: string): Json => ({
   name,
@@ -54,6 +54,9 @@ const hostMounts = [
   },
   { name: 'state', mountPath: paths.state },
 ] as const
+
+/** Without hostPID nothing can be signalled, and read only nothing written, to a process that is seen there. */
+const procMount = { name: 'proc', mountPath: paths.proc, readOnly: true } as const
 
 const trustMounts = [
   { name: 'ca', mountPath: paths.ca, readOnly: true },
@@ -83,6 +86,7 @@ export function agentContainer(
   image: string,
   resources: Resources | undefined,
   namespace: string,
+  looksAtExecutables: boolean,
 ): Json {
   return {
     name: 'agent',
@@ -90,6 +94,7 @@ export function agentContainer(
     args: [
       ...operatorArgs(namespace),
       ...places,
+      `--proc-dir=${looksAtExecutables ? paths.proc : ''}`,
       '--proxy-pod-uid=$(POD_UID)',
       `--admin-socket=${agentSocket}`,
       `--debug-port=${ports.debug}`,
@@ -105,12 +110,11 @@ export function agentContainer(
     ],
     ports: [{ name: 'metrics', containerPort: ports.metrics }],
     resources: resourcesOf(resources, agentDefaults),
-    securityContext: agentSecurity,
-    startupProbe: { ...agentProbe('/healthz'), failureThreshold: 30, periodSeconds: 2 },
-    livenessProbe: { ...agentProbe('/healthz'), periodSeconds: 10, timeoutSeconds: 5 },
-    readinessProbe: { ...agentProbe('/readyz'), periodSeconds: 5, timeoutSeconds: 5 },
+    securityContext: looksAtExecutables ? agentSecurity('SYS_PTRACE') : agentSecurity(),
+    ...probes(ports.debug),
     volumeMounts: [
       ...hostMounts,
+      ...(looksAtExecutables ? [procMount] : []),
       ...trustMounts,
       { name: 'agent-run', mountPath: paths.agentRun },
       { name: 'proxy-run', mountPath: paths.proxyRun },
@@ -118,10 +122,15 @@ export function agentContainer(
   }
 }
 
-/** Of the kubelet, on the node's own loopback. */
-const agentProbe = (path: string): Json => ({
-  httpGet: { host: '127.0.0.1', port: ports.debug, path },
-})
+/** Of the kubelet, on the node's own loopback: pods on the host's network are asked there, and nobody else can ask. */
+function probes(port: number): Json {
+  const ask = (path: string): Json => ({ httpGet: { host: '127.0.0.1', port, path } })
+  return {
+    startupProbe: { ...ask('/healthz'), failureThreshold: 30, periodSeconds: 2 },
+    livenessProbe: { ...ask('/healthz'), periodSeconds: 10, timeoutSeconds: 5 },
+    readinessProbe: { ...ask('/readyz'), periodSeconds: 5, timeoutSeconds: 5 },
+  }
+}
 
 export function proxyContainer(
   image: string,
@@ -136,6 +145,7 @@ export function proxyContainer(
       '--listen=$(HOST_IPS)',
       `--port=${ports.proxy}`,
       `--admin-socket=${proxySocket}`,
+      `--health-port=${ports.proxyHealth}`,
       `--drain-timeout=${drainMs}`,
     ],
     env: [env('NODE_NAME', 'spec.nodeName'), env('HOST_IPS', 'status.hostIPs')],
@@ -148,18 +158,9 @@ export function proxyContainer(
       runAsGroup: proxyUid,
       capabilities: { drop: ['ALL'] },
     },
-    startupProbe: { ...socketProbe('/healthz'), failureThreshold: 30, periodSeconds: 2 },
-    // Each probe is a process: seldom.
-    livenessProbe: { ...socketProbe('/healthz'), periodSeconds: 20, timeoutSeconds: 10 },
-    readinessProbe: { ...socketProbe('/readyz'), periodSeconds: 10, timeoutSeconds: 10 },
+    ...probes(ports.proxyHealth),
     volumeMounts: [...trustMounts, { name: 'proxy-run', mountPath: paths.proxyRun }],
   }
-}
-
-/** A kubelet cannot ask a UNIX socket, and images have no curl: Node.js asks. */
-export function socketProbe(path: string, socketPath: string = proxySocket): Json {
-  const ask = `require('node:http').get({ socketPath: '${socketPath}', path: '${path}', timeout: 5000 }, ({ statusCode }) => process.exit(statusCode === 200 ? 0 : 1)).on('error', () => process.exit(1)).on('timeout', () => process.exit(1))`
-  return { exec: { command: [nodeBinary, '-e', ask] } }
 }
 
 /**
@@ -177,7 +178,7 @@ export function removalContainers(image: string): Json {
         // The condition of the Mesh says what was in the way.
         terminationMessagePolicy: 'FallbackToLogsOnError',
         resources,
-        securityContext: agentSecurity,
+        securityContext: agentSecurity(),
         volumeMounts: hostMounts,
       },
     ],

@@ -25,6 +25,8 @@ export const paths = {
   bpf: '/sys/fs/bpf',
   pins: '/sys/fs/bpf/pillion',
   state: '/var/lib/pillion',
+  /** The host's, read only. */
+  proc: '/host/proc',
   /** Only the agent sees it: its socket is as good as its privileges. */
   agentRun: '/run/pillion/agent',
   proxyRun: '/run/pillion/proxy',
@@ -32,13 +34,21 @@ export const paths = {
   token: '/var/run/secrets/pillion',
 } as const
 
-export const ports = { proxy: 15_001, debug: 15_099, metrics: 15_090 } as const
+export const ports = {
+  proxy: 15_001,
+  /** On loopback, as the agent's debug port: for the kubelet. */
+  proxyHealth: 15_021,
+  debug: 15_099,
+  metrics: 15_090,
+} as const
 
 /** Of the proxy's process, and of the group that shares its sockets. */
 export const proxyUid = 15_021
 
 /** Where the images have Node.js. */
 export const nodeBinary = '/usr/local/bin/node'
+/** Where the operator's image has what asks its socket (images/probe.c). */
+export const probeBinary = '/usr/local/bin/probe'
 
 /** How long the proxy finishes requests, and how long until the kubelet ends a pod by force. */
 export const drainMs = 25_000

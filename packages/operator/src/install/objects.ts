@@ -41,6 +41,8 @@ export interface MeshInstall {
     | { readonly agent?: Resources | undefined; readonly proxy?: Resources | undefined }
     | undefined
   readonly nodeSelector?: Readonly<Record<string, string>> | undefined
+  /** As in the CRD: absent is Auto. */
+  readonly acceleration?: 'Off' | 'On' | 'Auto' | undefined
 }
 
 export interface InstallOptions {
@@ -118,18 +120,27 @@ function podTemplate(spec: MeshInstall, options: InstallOptions): Json {
       volumes: hostVolumes,
     }
   }
-  const { nodeSelector } = spec
+  const { nodeSelector, acceleration = 'Auto' } = spec
+  // The right to look at every process, only where it is needed. A pod's own annotation does not ask for it: who may annotate a pod
+  // must not give the agents of all nodes another right.
+  const looksAtExecutables = acceleration === 'Auto'
   return {
     ...common,
     terminationGracePeriodSeconds: graceSeconds,
     ...(nodeSelector !== undefined &&
       Object.keys(nodeSelector).length > 0 && { nodeSelector }),
     containers: [
-      agentContainer(images.agent, spec.resources?.agent, options.namespace),
+      agentContainer(
+        images.agent,
+        spec.resources?.agent,
+        options.namespace,
+        looksAtExecutables,
+      ),
       proxyContainer(images.proxy, spec.resources?.proxy, options.namespace),
     ],
     volumes: [
       ...hostVolumes,
+      ...(looksAtExecutables ? [procVolume] : []),
       { name: 'agent-run', emptyDir: { medium: 'Memory', sizeLimit: '1Mi' } },
       { name: 'proxy-run', emptyDir: { medium: 'Memory', sizeLimit: '1Mi' } },
       { name: 'ca', configMap: { name: 'pillion-ca' } },
@@ -156,6 +167,11 @@ const hostVolumes = [
   { name: 'cgroup', hostPath: { path: paths.cgroup, type: 'Directory' } },
   { name: 'state', hostPath: { path: paths.state, type: 'DirectoryOrCreate' } },
 ] as const
+
+const procVolume = {
+  name: 'proc',
+  hostPath: { path: '/proc', type: 'Directory' },
+} as const
 
 /** Headless: a name for the metrics of all nodes. */
 export function nodeService(namespace: string): Manifest {

@@ -1,10 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The DaemonSet: least privilege, flags that exist, revisions.
-import { createServer } from 'node:http'
-import { spawn } from 'node:child_process'
-import { join } from 'node:path'
 import t from 'tap'
-import { socketProbe } from '../../src/install/containers.ts'
 import { nodeDaemonSet, revisionIn, type MeshInstall } from '../../src/install/objects.ts'
 
 interface Container {
@@ -49,7 +45,7 @@ t.test('nobody has more than it needs', async (t) => {
     ...least,
     runAsUser: 0,
     runAsGroup: 0,
-    capabilities: { drop: ['ALL'], add: ['BPF', 'NET_ADMIN', 'PERFMON'] },
+    capabilities: { drop: ['ALL'], add: ['BPF', 'NET_ADMIN', 'PERFMON', 'SYS_PTRACE'] },
     seccompProfile: { type: 'Unconfined' },
   })
   t.strictSame(named(podSpec(), 'proxy').securityContext, {
@@ -111,19 +107,41 @@ t.test('removal goes wherever a datapath may be', async (t) => {
   t.equal(podSpec({ nodeSelector }, { isRemoval: true })['nodeSelector'], undefined)
 })
 
-t.test('the probe asks a socket', async (t) => {
-  const socket = join(t.testdir(), 's.sock')
-  let code = 200
-  const server = createServer((_, response) => response.writeHead(code).end())
-  await new Promise<void>((resolve) => server.listen(socket, resolve))
-  t.teardown(() => server.close())
-  const probe = async (path: string): Promise<number | null> => {
-    const { exec } = socketProbe('/readyz', path) as { exec: { command: string[] } }
-    const child = spawn(process.execPath, exec.command.slice(1))
-    return new Promise((resolve) => child.once('exit', resolve))
+t.test('a kubelet asks loopback; nobody starts a process for it', async (t) => {
+  const ports = { agent: 15_099, proxy: 15_021 }
+  for (const [name, port] of Object.entries(ports)) {
+    const container = named(podSpec(), name) as unknown as Record<string, object>
+    for (const probe of ['startupProbe', 'livenessProbe', 'readinessProbe']) {
+      t.match(container[probe], { httpGet: { host: '127.0.0.1', port } }, name)
+      t.notMatch(container[probe], { exec: {} })
+    }
   }
-  t.equal(await probe(socket), 0)
-  code = 503
-  t.equal(await probe(socket), 1)
-  t.equal(await probe(`${socket}.none`), 1)
+  t.ok(named(podSpec(), 'proxy').args.includes('--health-port=15021'))
+})
+
+t.test('the right to look at executables, only where it is needed', async (t) => {
+  const looks = (spec: MeshInstall) => {
+    const made = podSpec(spec)
+    const { args, securityContext, volumeMounts = [] } = named(made, 'agent')
+    const { add } = securityContext['capabilities'] as { add: string[] }
+    return {
+      right: add.includes('SYS_PTRACE'),
+      volume: made.volumes.some(({ name }) => name === 'proc'),
+      mount: volumeMounts.find(({ name }) => name === 'proc'),
+      flag: args.find((arg) => arg.startsWith('--proc-dir')),
+    }
+  }
+  const yes = {
+    right: true,
+    volume: true,
+    mount: { name: 'proc', mountPath: '/host/proc', readOnly: true },
+    flag: '--proc-dir=/host/proc',
+  }
+  t.strictSame(looks({}), yes)
+  t.strictSame(looks({ acceleration: 'Auto' }), yes)
+  const no = { right: false, volume: false, mount: undefined, flag: '--proc-dir=' }
+  t.strictSame(looks({ acceleration: 'On' }), no)
+  t.strictSame(looks({ acceleration: 'Off' }), no)
+  const removal = podSpec({}, { isRemoval: true }).initContainers?.[0]?.securityContext
+  t.notMatch(JSON.stringify(removal), /SYS_PTRACE/)
 })
