@@ -201,6 +201,8 @@ static const struct {
 } table[] = {
 	{ "objectOpen", object_open },
 	{ "objectSetVariable", object_set_variable },
+	{ "objectPrograms", object_programs },
+	{ "objectOmit", object_omit },
 	{ "objectLoad", object_load },
 	{ "objectProgramFd", object_program_fd },
 	{ "objectClose", object_close },
@@ -209,6 +211,7 @@ static const struct {
 	{ "linkInfo", link_info },
 	{ "progAttach", prog_attach },
 	{ "progQuery", prog_query },
+	{ "progById", prog_by_id },
 	{ "progInfo", prog_info },
 	{ "pin", pin },
 	{ "getPinned", get_pinned },

@@ -52,6 +52,8 @@ const char *log_text(void);
 #define EXPORT(_name) napi_value _name(napi_env env, napi_callback_info info)
 EXPORT(object_open);
 EXPORT(object_set_variable);
+EXPORT(object_programs);
+EXPORT(object_omit);
 EXPORT(object_load);
 EXPORT(object_program_fd);
 EXPORT(object_close);
@@ -60,6 +62,7 @@ EXPORT(link_update);
 EXPORT(link_info);
 EXPORT(prog_attach);
 EXPORT(prog_query);
+EXPORT(prog_by_id);
 EXPORT(prog_info);
 EXPORT(pin);
 EXPORT(get_pinned);

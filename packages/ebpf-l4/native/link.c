@@ -91,12 +91,15 @@ EXPORT(prog_attach)
 	return error ? throw_errno(env, "attach", error) : make_undefined(env);
 }
 
-/* (targetFd, attachType, flags) -> ids of the programs, flags BPF_F_QUERY_EFFECTIVE for what really runs */
+/*
+ * (targetFd, attachType, flags) -> {attachFlags, ids}; with flag BPF_F_QUERY_EFFECTIVE what really runs, in its order.
+ * attachFlags is 0 with programs on the hook: whoever put them there lets nobody in beside them or below.
+ */
 EXPORT(prog_query)
 {
 	uint32_t ids[MAX_PROGRAMS], count = MAX_PROGRAMS, attach_flags = 0;
 	int target, type, flags, error;
-	napi_value result, id;
+	napi_value result, list, id;
 	struct call call;
 
 	if (!call_begin(&call, env, info, 3))
@@ -110,15 +113,36 @@ EXPORT(prog_query)
 	error = bpf_prog_query(target, (enum bpf_attach_type)type, (uint32_t)flags, &attach_flags, ids, &count);
 	if (error)
 		return throw_errno(env, "query", error);
-	napi_create_array_with_length(env, count, &result);
+	napi_create_array_with_length(env, count, &list);
 	for (uint32_t i = 0; i < count; i++) {
 		napi_create_uint32(env, ids[i], &id);
-		napi_set_element(env, result, i, id);
+		napi_set_element(env, list, i, id);
 	}
+	napi_create_object(env, &result);
+	set_number(env, result, "attachFlags", attach_flags);
+	napi_set_named_property(env, result, "ids", list);
 	return result;
 }
 
-/* (programFd) -> {id, name, tag, runTimeNs, runCount} */
+/* (id) -> descriptor, or -1 when there is none by now; needs CAP_SYS_ADMIN, as programs of others do */
+EXPORT(prog_by_id)
+{
+	struct call call;
+	int id, fd;
+
+	if (!call_begin(&call, env, info, 1))
+		return NULL;
+	id = arg_int(&call, 0);
+	if (call.failed)
+		return NULL;
+	log_clear();
+	fd = bpf_prog_get_fd_by_id((uint32_t)id);
+	if (fd < 0 && errno != ENOENT)
+		return throw_errno(env, "program by id", errno);
+	return make_number(env, fd < 0 ? -1 : fd);
+}
+
+/* (programFd) -> {id, type, name, tag, runTimeNs, runCount} */
 EXPORT(prog_info)
 {
 	char tag[2 * BPF_TAG_SIZE + 1] = "";
@@ -141,6 +165,7 @@ EXPORT(prog_info)
 		snprintf(tag + 2 * i, 3, "%02x", program.tag[i]);
 	napi_create_object(env, &result);
 	set_number(env, result, "id", program.id);
+	set_number(env, result, "type", program.type);
 	set_string(env, result, "name", program.name);
 	set_string(env, result, "tag", tag);
 	set_number(env, result, "runTimeNs", (double)program.run_time_ns);

@@ -38,11 +38,12 @@ static struct bpf_object *opened(struct call *call, size_t i)
 	return handle ? handle->object : NULL;
 }
 
-/* (path, pinDirectory) -> handle */
+/* (path, pinDirectory) -> handle; an empty directory keeps the maps private: nothing is pinned or adopted */
 EXPORT(object_open)
 {
 	char path[PATH_MAX], pins[PATH_MAX];
 	struct object *handle;
+	struct bpf_map *map;
 	struct call call;
 
 	if (!call_begin(&call, env, info, 2))
@@ -55,12 +56,14 @@ EXPORT(object_open)
 	if (!handle)
 		return throw_errno(env, "open", ENOMEM);
 	log_clear();
-	LIBBPF_OPTS(bpf_object_open_opts, options, .pin_root_path = pins);
+	LIBBPF_OPTS(bpf_object_open_opts, options, .pin_root_path = pins[0] ? pins : NULL);
 	handle->object = bpf_object__open_file(path, &options);
 	if (!handle->object) {
 		free(handle);
 		return throw_errno(env, path, errno);
 	}
+	if (!pins[0])
+		bpf_object__for_each_map(map, handle->object) bpf_map__set_pin_path(map, NULL);
 	return make_external(env, handle, object_finalize, &object_kind);
 }
 
@@ -125,6 +128,50 @@ EXPORT(object_set_variable)
 	}
 	napi_get_boolean(env, found, &result);
 	return result;
+}
+
+/* (handle) -> names of its programs, in the order of the file */
+EXPORT(object_programs)
+{
+	struct bpf_program *program;
+	struct bpf_object *object;
+	napi_value result, name;
+	struct call call;
+	uint32_t i = 0;
+
+	if (!call_begin(&call, env, info, 1))
+		return NULL;
+	object = opened(&call, 0);
+	if (call.failed)
+		return NULL;
+	napi_create_array(env, &result);
+	bpf_object__for_each_program(program, object)
+	{
+		napi_create_string_utf8(env, bpf_program__name(program), NAPI_AUTO_LENGTH, &name);
+		napi_set_element(env, result, i++, name);
+	}
+	return result;
+}
+
+/* (handle, name): load leaves this program out */
+EXPORT(object_omit)
+{
+	struct bpf_program *program;
+	struct bpf_object *object;
+	struct call call;
+	char name[128];
+	int error;
+
+	if (!call_begin(&call, env, info, 2))
+		return NULL;
+	object = opened(&call, 0);
+	arg_string(&call, 1, name, sizeof(name));
+	if (call.failed)
+		return NULL;
+	log_clear();
+	program = bpf_object__find_program_by_name(object, name);
+	error = program ? bpf_program__set_autoload(program, false) : -ENOENT;
+	return error ? throw_errno(env, name, error) : make_undefined(env);
 }
 
 /* (handle): creates or adopts the maps, verifies and loads the programs */

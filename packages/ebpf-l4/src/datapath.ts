@@ -338,9 +338,9 @@ export class Datapath {
     try {
       const directory = native.openDirectory(this.#cgroupOf(attachment))
       try {
-        const effective = native.progQuery(directory, attachment.type, 1)
+        const { ids } = native.progQuery(directory, attachment.type, 1)
         const { id } = native.progInfo(this.#programFd(attachment))
-        return effective.includes(id)
+        return ids.includes(id)
           ? []
           : [`${attachment.program} is not effective on ${this.#cgroupOf(attachment)}`]
       } finally {

@@ -9,8 +9,11 @@ export type Handle<Kind extends string> = { readonly [handle]: Kind }
 
 /** Every function throws an Error with `errno`, `operation` and, from libbpf, `log`. Descriptors are plain numbers. */
 export interface Native {
+  /** Without a pin directory ('') the maps are private. */
   objectOpen(path: string, pinDirectory: string): Handle<'object'>
   objectSetVariable(object: Handle<'object'>, name: string, value: Buffer): boolean
+  objectPrograms(object: Handle<'object'>): string[]
+  objectOmit(object: Handle<'object'>, program: string): void
   objectLoad(object: Handle<'object'>): void
   objectProgramFd(object: Handle<'object'>, name: string): number
   objectClose(object: Handle<'object'>): void
@@ -18,7 +21,8 @@ export interface Native {
   linkUpdate(linkFd: number, programFd: number): void
   linkInfo(linkFd: number): LinkInfo
   progAttach(programFd: number, mapFd: number, attachType: number): void
-  progQuery(targetFd: number, attachType: number, flags: number): number[]
+  progQuery(targetFd: number, attachType: number, flags: number): ProgramQuery
+  progById(id: number): number
   progInfo(programFd: number): ProgramInfo
   pin(fd: number, path: string): void
   getPinned(path: string): number
@@ -43,9 +47,17 @@ export interface LinkInfo {
   readonly attachType: number
 }
 
+/** Programs of a hook. No flags but programs: their owner attached them as the only ones, there and below. */
+export interface ProgramQuery {
+  readonly attachFlags: number
+  readonly ids: readonly number[]
+}
+
 /** struct bpf_prog_info; run time only while statistics are on. */
 export interface ProgramInfo {
   readonly id: number
+  /** enum bpf_prog_type. */
+  readonly type: number
   readonly name: string
   readonly tag: string
   readonly runTimeNs: number

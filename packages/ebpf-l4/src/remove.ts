@@ -91,7 +91,7 @@ function stillAttached(links: readonly LinkInfo[], cgroupRoot: string): string[]
     const directory = native.openDirectory(path)
     try {
       const effective = native.progQuery(directory, attachType, 1)
-      return effective.includes(programId) ? [`program ${programId} on ${path}`] : []
+      return effective.ids.includes(programId) ? [`program ${programId} on ${path}`] : []
     } finally {
       native.closeFd(directory)
     }

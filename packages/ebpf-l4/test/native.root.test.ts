@@ -30,6 +30,8 @@ t.equal(
 const arguments_: TypeErrors = {
   objectOpen: [objectPath, pins],
   objectSetVariable: [object, 'config_cgroup_level', Buffer.alloc(4)],
+  objectPrograms: [object],
+  objectOmit: [object, 'pl_connect4'],
   objectLoad: [object],
   objectProgramFd: [object, 'pl_connect4'],
   objectClose: [object],
@@ -38,6 +40,7 @@ const arguments_: TypeErrors = {
   linkInfo: [1],
   progAttach: [1, 1, 1],
   progQuery: [1, 1, 1],
+  progById: [1],
   progInfo: [1],
   pin: [1, 'path'],
   getPinned: ['path'],
@@ -106,7 +109,12 @@ t.test('objects: missing file, missing program, wrong size, twice, closed', asyn
     t.throws(() => set('config_cgroup_level', size), { code: 'ERR_LENGTH' })
   }
   t.throws(() => native.objectProgramFd(object, 'pl_connect4'), failed(2), 'not loaded')
+  t.ok(native.objectPrograms(object).includes('pl_connect4'))
+  t.throws(() => native.objectOmit(object, 'no_such_program'), failed(2))
+  native.objectOmit(object, 'pl_sendmsg4')
   native.objectLoad(object)
+  t.throws(() => native.objectProgramFd(object, 'pl_sendmsg4'), failed(2), 'left out')
+  t.throws(() => native.objectOmit(object, 'pl_connect4'), failed(22), 'loaded')
   t.ok(native.objectProgramFd(object, 'pl_connect4') > 2)
   t.throws(() => native.objectProgramFd(object, 'no_such_program'), failed(2))
   t.throws(() => set('config_cgroup_level', 4), failed(16), 'too late')
@@ -115,6 +123,8 @@ t.test('objects: missing file, missing program, wrong size, twice, closed', asyn
   const closed = native.objectOpen(objectPath, pins)
   native.objectClose(closed)
   native.objectClose(closed)
+  t.throws(() => native.objectPrograms(closed), typeError)
+  t.throws(() => native.objectOmit(closed, 'pl_connect4'), typeError)
   t.throws(() => native.objectLoad(closed), { message: 'the object is closed' })
   t.throws(() => native.objectProgramFd(closed, 'pl_connect4'), typeError)
   t.throws(
@@ -163,6 +173,7 @@ t.test('descriptors that are no map, no program, no link', async (t) => {
     t.throws(() => native.progQuery(fd, 10, 0), { code: 'ERR_BPF' }, name)
     t.throws(() => native.pin(fd, join(pins, 'nothing')), { code: 'ERR_BPF' }, name)
   }
+  t.equal(native.progById(2 ** 31 - 1), -1, 'no such program')
   t.throws(() => native.mapLookup(program, four, four), { code: 'ERR_LENGTH' })
   t.throws(() => native.ringbufOpen(map, 160), failed(22), 'a hash is no ring buffer')
   t.throws(() => native.linkCreate(program, directory, 1000), { code: 'ERR_BPF' })
