@@ -10,6 +10,7 @@
  * TCP is judged at the SYN; packets of open connections only compare a generation number. UDP is judged per datagram,
  * except answers. Everything else meets both directions as (protocol, any port).
  */
+#include "include/pillion/behalf.h"
 #include "include/pillion/open.h"
 #include "include/pillion/identity.h"
 #include "include/pillion/socket.h"
@@ -19,6 +20,11 @@
 #define IPPROTO_FRAGMENT_ 44
 #define IPPROTO_DSTOPTS_ 60
 #define IPPROTO_ICMPV6_ 58
+#define ICMP_ECHO_REQUEST 8
+#define ICMPV6_ECHO_REQUEST_ 128
+#define ICMPV6_LISTENER_QUERY 130
+#define ICMPV6_REDIRECT 137
+#define ICMPV6_LISTENER_REPORT2 143
 #define MAX_EXTENSIONS 6
 #define LOOPBACK_IFINDEX 1 /* net/core/net_namespace.c gives it to lo in every namespace */
 #define UDP_REFRESH_NS 1000000000ll
@@ -33,7 +39,8 @@ struct packet {
 	__u8 protocol;
 	__u8 first_fragment; /* 0: a later fragment, without ports */
 	__u8 tcp_flags;
-	__u8 pad;
+	__u8 icmp_type;
+	__u32 header; /* of the protocol, from the start of the packet */
 };
 
 static __always_inline int parse_ip4(struct __sk_buff *skb, struct packet *packet)
@@ -101,9 +108,12 @@ static __always_inline int parse(struct __sk_buff *skb, struct packet *packet)
 		return -1;
 	if (offset < 0 || !packet->first_fragment)
 		return offset < 0 ? -1 : 0;
+	if (packet->protocol == IPPROTO_ICMP || packet->protocol == IPPROTO_ICMPV6_)
+		return bpf_skb_load_bytes(skb, offset, &packet->icmp_type, 1) ? -1 : 0;
 	if (packet->protocol != IPPROTO_TCP && packet->protocol != IPPROTO_UDP && packet->protocol != IPPROTO_UDPLITE &&
 	    packet->protocol != IPPROTO_SCTP)
 		return 0;
+	packet->header = offset;
 	if (bpf_skb_load_bytes(skb, offset, ports, sizeof(ports)))
 		return -1;
 	packet->src_port = bpf_ntohs(ports[0]);
@@ -226,10 +236,33 @@ static __always_inline bool answers_us(struct __sk_buff *skb, struct packet *pac
 	return peer && is_recent(peer->sent_ns);
 }
 
-/* The kernel's own signalling: errors and neighbour discovery must pass for anything to work. */
-static __always_inline bool is_signalling(const struct packet *packet)
+/*
+ * Neighbour discovery and multicast listening (RFC 4861, 3810) must pass for anything to work. Errors and answers pass to
+ * whoever waits for them. What a process sends itself, by a raw or a ping socket, is judged like any datagram: an
+ * echo request carries what one likes. The kernel's own errors and answers come from no socket of a pod.
+ */
+static __always_inline bool is_signalling(const struct packet *packet, bool outgoing)
 {
-	return packet->protocol == IPPROTO_ICMP || packet->protocol == IPPROTO_ICMPV6_;
+	__u8 type = packet->icmp_type;
+
+	if (packet->protocol == IPPROTO_ICMPV6_)
+		return (type >= ICMPV6_LISTENER_QUERY && type <= ICMPV6_REDIRECT) || type == ICMPV6_LISTENER_REPORT2 ||
+		       (!outgoing && type != ICMPV6_ECHO_REQUEST_);
+	return packet->protocol == IPPROTO_ICMP && !outgoing && type != ICMP_ECHO_REQUEST;
+}
+
+/* Who sends. Another node's proxy says for whom. */
+static __always_inline struct addr_info source_of(struct __sk_buff *skb, const struct packet *packet)
+{
+	struct addr_info info = who_is_at(&packet->src);
+	__u32 client;
+
+	if (packet->protocol != IPPROTO_TCP || !is_other_node(&info))
+		return info;
+	client = behalf_in_syn(skb, packet->header);
+	if (client)
+		info.identity = client;
+	return info;
 }
 
 SEC("cgroup_skb/ingress")
@@ -253,10 +286,10 @@ int pl_ingress(struct __sk_buff *skb)
 	if (packet.protocol == IPPROTO_TCP && (packet.tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_SYN)
 		return ALLOW; /* completes a handshake whose SYN was judged */
 	/* By device, not by address: what is on lo comes from the same namespace, a source can be written by anyone. */
-	if (!packet.first_fragment || skb->ifindex == LOOPBACK_IFINDEX || is_signalling(&packet))
+	if (!packet.first_fragment || skb->ifindex == LOOPBACK_IFINDEX || is_signalling(&packet, false))
 		return ALLOW;
 	who_owns_skb(&who, skb);
-	src = who_is_at(&packet.src);
+	src = source_of(skb, &packet);
 	dst = who_is_at(&packet.dst);
 	judge_both(src.identity, who.identity, packet.protocol, packet.dst_port, &verdict);
 	/* A socket made elsewhere and brought into the pod (SCM_RIGHTS, a process that moved): the address counts as well. */
@@ -358,7 +391,7 @@ int pl_egress(struct __sk_buff *skb)
 		count(COUNTER_PARSE_ERROR);
 		return REFUSE;
 	}
-	if (!packet.first_fragment || skb->ifindex == LOOPBACK_IFINDEX || is_signalling(&packet))
+	if (!packet.first_fragment || skb->ifindex == LOOPBACK_IFINDEX || is_signalling(&packet, true))
 		return ALLOW;
 	who_owns_skb(&who, skb);
 	dst = who_is_at(&packet.dst);

@@ -6,6 +6,7 @@
  * pl_listen_exes, pl_executables, pl_sockhash, pl_flows, pl_pairing, pl_habits, pl_traffic,
  * pl_events, pl_counters. Returns: 1 (the reply field is never used).
  */
+#include "include/pillion/behalf.h"
 #include "include/pillion/closing.h"
 #include "include/pillion/exe.h"
 #include "include/pillion/identity.h"
@@ -208,8 +209,11 @@ static __always_inline void connecting(struct bpf_sock_ops *ctx)
 			BPF_SOCK_OPS_STATE_CB_FLAG); /* refused before it was established: the entry goes all the same */
 	}
 	peer = who_is_at(&key.remote);
-	if (!(peer.flags & ADDR_LOCAL))
+	if (!(peer.flags & ADDR_LOCAL)) {
+		if (socket->on_behalf_of)
+			hear_of(ctx, BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG);
 		return;
+	}
 	self = who_is_at(&key.local);
 	if (!(self.flags & ADDR_LOCAL))
 		return;
@@ -239,6 +243,8 @@ static __always_inline void connected(struct bpf_sock_ops *ctx)
 	socket->flags |= SOCKET_TRACKED;
 	socket->opened_ns = bpf_ktime_get_ns();
 	hear_of(ctx, BPF_SOCK_OPS_RTO_CB_FLAG);
+	if (ctx->bpf_sock_ops_cb_flags & BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG)
+		hear_of(ctx, BPF_SOCK_OPS_RTT_CB_FLAG);
 	if (socket->flags & SOCKET_MAY_ACCEL)
 		accelerate(ctx, socket, &key);
 	report_open(ctx, socket, &key);
@@ -271,6 +277,7 @@ static __always_inline void accepted(struct bpf_sock_ops *ctx)
 	struct socket *socket;
 	struct bpf_sock *sk = ctx->sk;
 	bool local, accelerated, short_lived, to_proxy;
+	__u32 client = 0;
 	int may;
 
 	flow_key_of(ctx, &key);
@@ -285,6 +292,8 @@ static __always_inline void accepted(struct bpf_sock_ops *ctx)
 	self = who_is_at(&key.local);
 	peer = who_is_at(&key.remote);
 	local = self.flags & peer.flags & ADDR_LOCAL;
+	if (is_other_node(&peer))
+		client = behalf_in_handshake(ctx);
 	may = local ? settled(config, &self) : 0;
 	short_lived = !to_proxy && may < 0 && short_by_habit(peer.identity, self.identity, key.local_port);
 	/* The proxy is ours: it does not splice, and may have listened before the programs were there to see it. */
@@ -295,8 +304,9 @@ static __always_inline void accepted(struct bpf_sock_ops *ctx)
 	if (!socket)
 		return;
 	socket->flags = SOCKET_PASSIVE | SOCKET_TRACKED | (local ? SOCKET_LOCAL : 0);
-	socket->src_identity = peer.identity;
+	socket->src_identity = client ? client : peer.identity;
 	socket->dst_identity = self.identity;
+	socket->on_behalf_of = client;
 	/* Not this generation: the SYN may have been judged under another. The first packet judges again. */
 	socket->policy_generation = config->policy_generation - 1;
 	socket->opened_ns = bpf_ktime_get_ns();
@@ -349,6 +359,20 @@ static __always_inline void unanswered(struct bpf_sock_ops *ctx)
 		bpf_setsockopt(ctx, IPPROTO_TCP, TCP_USER_TIMEOUT, &at_once_ms, sizeof(at_once_ms));
 }
 
+/* Room for the option, then the option, in a segment that is being made. */
+static __always_inline void making_segment(struct bpf_sock_ops *ctx, __u32 op)
+{
+	struct bpf_sock *sk = ctx->sk;
+	struct socket *socket = sk ? socket_of(sk, bpf_get_socket_cookie(ctx)) : 0;
+
+	if (!socket || !socket->on_behalf_of)
+		return;
+	if (op == BPF_SOCK_OPS_HDR_OPT_LEN_CB)
+		bpf_reserve_hdr_opt(ctx, sizeof(struct behalf_option), 0);
+	else
+		write_behalf(ctx, socket->on_behalf_of);
+}
+
 SEC("sockops")
 int pl_sockops(struct bpf_sock_ops *ctx)
 {
@@ -366,6 +390,11 @@ int pl_sockops(struct bpf_sock_ops *ctx)
 		listening(ctx);
 	else if (op == BPF_SOCK_OPS_RTO_CB)
 		unanswered(ctx);
+	else if (op == BPF_SOCK_OPS_HDR_OPT_LEN_CB || op == BPF_SOCK_OPS_WRITE_HDR_OPT_CB)
+		making_segment(ctx, op);
+	else if (op == BPF_SOCK_OPS_RTT_CB) /* data was acknowledged: the other end is established, and was told */
+		bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags &
+						       ~(BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG | BPF_SOCK_OPS_RTT_CB_FLAG));
 	else if (op == BPF_SOCK_OPS_STATE_CB && ctx->args[1] == TCP_CLOSE) {
 		if (ctx->args[0] == TCP_LISTEN)
 			stopped_listening(ctx);

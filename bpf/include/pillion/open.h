@@ -9,15 +9,16 @@
 #include "policy.h"
 
 /*
- * Who the ends are by now: labels may have changed, or the address belongs to somebody else. A socket of the proxy stays
- * the one that it works for; a connecting process is known by its cgroup, everybody else by address.
+ * Who the ends are by now: labels may have changed, or the address belongs to somebody else. A connection of a proxy
+ * stays the one's that it is for; a connecting process is known by its cgroup, everybody else by address.
  */
 static __always_inline void refresh_identities(struct socket *socket, const struct flow_key *key)
 {
 	struct workload *workload;
 
 	if (socket->flags & SOCKET_PASSIVE) {
-		socket->src_identity = who_is_at(&key->remote).identity;
+		if (!socket->on_behalf_of)
+			socket->src_identity = who_is_at(&key->remote).identity;
 		socket->dst_identity = who_is_at(&key->local).identity;
 		return;
 	}

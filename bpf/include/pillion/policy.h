@@ -78,11 +78,6 @@ struct verdict_of {
 	__u32 direction; /* whose policy refused */
 };
 
-static __always_inline bool is_node(__u32 identity)
-{
-	return identity == IDENTITY_HOST || identity == IDENTITY_REMOTE_NODE || identity & IDENTITY_BIT_NODE;
-}
-
 /* Outside of the cluster: where nobody of ours judges what arrives. */
 static __always_inline bool is_outside(__u32 identity)
 {
@@ -91,8 +86,8 @@ static __always_inline bool is_outside(__u32 identity)
 
 /*
  * Both policies that a connection meets: egress of the source, ingress of the destination. The node's own processes may
- * always reach their pods: Kubernetes wants the kubelet's probes to pass. Another node's own address speaks for the
- * proxy of that node, which was judged there on behalf of the true source.
+ * always reach their pods: Kubernetes wants the kubelet's probes to pass. Processes of other nodes are judged like
+ * anybody; a proxy among them says for whom it connects (behalf.h).
  */
 static __always_inline void judge_both(__u32 src, __u32 dst, __u8 protocol, __u16 port, struct verdict_of *out)
 {
@@ -108,7 +103,7 @@ static __always_inline void judge_both(__u32 src, __u32 dst, __u8 protocol, __u1
 	if (!config || !config->has_policy)
 		return;
 	judge(&key, &judgement);
-	if (judgement.allowed && !is_node(src)) {
+	if (judgement.allowed && src != IDENTITY_HOST) {
 		struct rule_key back = {
 			.subject = dst, .peer = src, .direction = DIRECTION_INGRESS, .protocol = protocol, .port = port
 		};

@@ -31,12 +31,3 @@ export const identityBit = { cidr: 0x2000_0000, node: 0x4000_0000 } as const
 
 /** Numbers of label sets, and what is below the bits of the others, end here. */
 export const identityEnd = 0x2000_0000
-
-/** Whether a connection from there is a node's: its proxy's, its kubelet's. */
-export function isNodeIdentity(identity: number): boolean {
-  return (
-    identity === ReservedIdentity.host ||
-    identity === ReservedIdentity.remoteNode ||
-    identity >= identityBit.node
-  )
-}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // PURE. The kernel's policy evaluation (bpf/include/pillion/policy.h), step for step on the same tables, for explanations.
-import { isNodeIdentity, ReservedIdentity } from '@pillion/contract'
+import { ReservedIdentity } from '@pillion/contract'
 import {
   Direction,
   ruleKeyLayout,
@@ -78,8 +78,8 @@ function lookUp(
 }
 
 /**
- * Both policies that a connection meets: egress of the source, ingress of the destination. Processes of a node pass
- * ingress: the kubelet's probes must reach its pods, and another node's address speaks for its proxy, judged there.
+ * Both policies that a connection meets: egress of the source, ingress of the destination. This node's own
+ * processes pass ingress: the kubelet's probes must reach its pods. Those of other nodes are judged like anybody.
  */
 export function judgeBoth(
   tables: PolicyTables,
@@ -107,5 +107,5 @@ export function judgeBoth(
 
 /** True for identities that no ingress policy is asked about. */
 export function passesIngress(src: number): boolean {
-  return isNodeIdentity(src)
+  return src === ReservedIdentity.host
 }

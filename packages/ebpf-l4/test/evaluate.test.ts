@@ -81,14 +81,14 @@ t.test('truth table of one direction', async (t) => {
   }
 })
 
-t.test('both directions; processes of a node pass ingress', async (t) => {
+t.test("both directions; the node's own processes pass ingress", async (t) => {
   const deaf = tablesOf(policy(300, isolatedBy()))
   const mute = tablesOf(policy(301, undefined, isolatedBy()))
   t.match(judgeBoth(deaf, 301, 300, 6, 80), { allowed: false, direction: 1 })
   t.match(judgeBoth(mute, 301, 300, 6, 80), { allowed: false, direction: 2 })
   t.match(judgeBoth(deaf, 300, 301, 6, 80), { allowed: true })
   t.match(judgeBoth(deaf, 2, 300, 6, 80), { allowed: true }, 'host')
-  t.match(judgeBoth(deaf, 3, 300, 6, 80), { allowed: true }, 'another node')
+  t.match(judgeBoth(deaf, 3, 300, 6, 80), { allowed: false }, 'another node')
   t.match(judgeBoth(deaf, 4, 300, 6, 80), { allowed: false }, 'unmanaged')
 })
 

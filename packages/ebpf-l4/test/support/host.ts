@@ -54,6 +54,8 @@ const u64 = (n: bigint): Buffer => {
   buffer.writeBigUInt64LE(n)
   return buffer
 }
+/** As two digits of an IPv6 address. */
+const hex = (n: number): string => n.toString(16).padStart(2, '0')
 const id = (who: Pod | number): number => (typeof who === 'number' ? who : who.identity)
 
 export class Host {
@@ -66,8 +68,13 @@ export class Host {
   readonly #children = new Set<ChildProcess>()
   datapath!: l4.Datapath
 
+  /** Third number of its addresses: hosts of one test are 9, 10, … */
+  readonly net: number
+  static #made = 0
+
   private constructor() {
-    this.tag = `pt${process.pid.toString(36)}`
+    this.net = 9 + Host.#made++
+    this.tag = `pt${process.pid.toString(36)}${this.net === 9 ? '' : this.net}`
     this.root = join(l4.cgroup2Mount(), `pillion-test-${this.tag}`)
     this.pinDir = `/sys/fs/bpf/pillion-test-${this.tag}`
     this.proxyCgroup = join(this.root, 'system/proxy')
@@ -111,13 +118,21 @@ export class Host {
     })
   }
 
+  /** The node's own addresses. */
+  get ip4(): string {
+    return `10.${this.net}.0.254`
+  }
+  get ip6(): string {
+    return `fd${hex(this.net)}::fe`
+  }
+
   #network(podNames: string[]): void {
     const lines = [
       `ip netns add ${this.tag}`,
       `ip -n ${this.tag} link set lo up`,
       `ip -n ${this.tag} link add br0 type bridge`,
-      `ip -n ${this.tag} addr add 10.9.0.254/24 dev br0`,
-      `ip -n ${this.tag} addr add fd09::fe/64 dev br0 nodad`,
+      `ip -n ${this.tag} addr add ${this.ip4}/24 dev br0`,
+      `ip -n ${this.tag} addr add ${this.ip6}/64 dev br0 nodad`,
       `ip -n ${this.tag} link set br0 up`,
     ]
     podNames.forEach((name, i) => {
@@ -125,9 +140,9 @@ export class Host {
         name,
         namespace: `${this.tag}-${name}`,
         cgroup: join(this.root, 'kubepods', `pod${name}`),
-        identity: 300 + i,
-        ip4: `10.9.0.${i + 1}`,
-        ip6: `fd09::${i + 1}`,
+        identity: 300 + (this.net - 9) * 100 + i,
+        ip4: `10.${this.net}.0.${i + 1}`,
+        ip6: `fd${hex(this.net)}::${i + 1}`,
       }
       mkdirSync(pod.cgroup, { recursive: true })
       this.pods.set(name, pod)
@@ -139,34 +154,70 @@ export class Host {
         `ip -n ${pod.namespace} addr add ${pod.ip4}/24 dev eth0`,
         `ip -n ${pod.namespace} addr add ${pod.ip6}/64 dev eth0 nodad`,
         `ip -n ${pod.namespace} link set eth0 up`,
-        `ip -n ${pod.namespace} route add default via 10.9.0.254`,
-        `ip -n ${pod.namespace} route add default via fd09::fe`,
+        `ip -n ${pod.namespace} route add default via ${this.ip4}`,
+        `ip -n ${pod.namespace} route add default via ${this.ip6}`,
       )
     })
     execFileSync('sh', ['-ec', lines.join('\n')])
   }
 
   #identities(): void {
-    const { pl_cgroups, pl_addresses } = this.tables
+    const { pl_cgroups } = this.tables
     const workload = (path: string, identity: number, proxy = 0): void => {
       const key = l4.tableKey(u64(l4.cgroupId(path)))
       pl_cgroups.set(key, l4.workloadLayout.write({ identity, proxy }))
     }
-    const address = (text: string, identity: number, flags: number): void => {
-      const key = l4.addrKeyLayout.write({ prefixLength: 128, addr: parseAddress(text) })
-      pl_addresses.set(l4.tableKey(key), l4.addrInfoLayout.write({ identity, flags }))
-    }
+    const address = this.address.bind(this)
     workload(this.root, l4.ReservedIdentity.IDENTITY_HOST)
     workload(join(this.root, 'kubepods'), l4.ReservedIdentity.IDENTITY_UNMANAGED)
     workload(this.proxyCgroup, l4.ReservedIdentity.IDENTITY_HOST, 1)
     const nodeFlags = l4.AddrFlag.ADDR_LOCAL | l4.AddrFlag.ADDR_NODE
-    address('10.9.0.254', l4.ReservedIdentity.IDENTITY_HOST, nodeFlags)
-    address('fd09::fe', l4.ReservedIdentity.IDENTITY_HOST, nodeFlags)
+    address(this.ip4, l4.ReservedIdentity.IDENTITY_HOST, nodeFlags)
+    address(this.ip6, l4.ReservedIdentity.IDENTITY_HOST, nodeFlags)
     for (const pod of this.pods.values()) {
       workload(pod.cgroup, pod.identity)
       address(pod.ip4, pod.identity, l4.AddrFlag.ADDR_LOCAL)
       address(pod.ip6, pod.identity, l4.AddrFlag.ADDR_LOCAL)
     }
+  }
+
+  /** Says who is at an address; `flags` are AddrFlag. */
+  address(text: string, identity: number, flags: number): void {
+    const key = l4.addrKeyLayout.write({ prefixLength: 128, addr: parseAddress(text) })
+    const value = l4.addrInfoLayout.write({ identity, flags })
+    this.tables.pl_addresses.set(l4.tableKey(key), value)
+  }
+
+  /** A cable to another host: pods reach each other, and each side knows who is who on the other. */
+  connect(other: Host): void {
+    const ends = [
+      { from: this, to: other, own: '172.31.0.1', via: '172.31.0.2' },
+      { from: other, to: this, own: '172.31.0.2', via: '172.31.0.1' },
+    ]
+    const lines = [
+      `ip -n ${this.tag} link add wire type veth peer name wire netns ${other.tag}`,
+    ]
+    for (const { from, own } of ends)
+      lines.push(
+        `ip -n ${from.tag} addr add ${own}/30 dev wire`,
+        `ip -n ${from.tag} link set wire up`,
+        `ip netns exec ${from.tag} sysctl -qw net.ipv4.ip_forward=1`,
+      )
+    for (const { from, to, via, own } of ends) {
+      lines.push(`ip -n ${from.tag} route add 10.${to.net}.0.0/24 via ${via} src ${own}`)
+      to.address(own, l4.ReservedIdentity.IDENTITY_REMOTE_NODE, l4.AddrFlag.ADDR_NODE)
+      const local = l4.AddrFlag.ADDR_LOCAL | l4.AddrFlag.ADDR_NODE
+      from.address(own, l4.ReservedIdentity.IDENTITY_HOST, local)
+      to.address(
+        from.ip4,
+        l4.ReservedIdentity.IDENTITY_REMOTE_NODE,
+        l4.AddrFlag.ADDR_NODE,
+      )
+      for (const pod of from.pods.values()) to.address(pod.ip4, pod.identity, 0)
+    }
+    execFileSync('sh', ['-ec', lines.join('\n')])
+    this.apply()
+    other.apply()
   }
 
   pod(name: string): Pod {

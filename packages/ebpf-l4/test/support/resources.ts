@@ -28,7 +28,14 @@ export function change(
   upserts: Resource[],
   removals: { kind: string; name: string }[] = [],
 ) {
-  return applyDelta(resources, { version: 1, epoch: 'e', full: false, upserts, removals })
+  return applyDelta(resources, {
+    version: 1,
+    epoch: 'e',
+    full: false,
+    upserts,
+    removals,
+    replaced: [],
+  })
 }
 
 export function servicePort(
