@@ -3,6 +3,7 @@
 import type { Duplex } from 'node:stream'
 import type { Logger } from 'pino'
 import type { Attempt, AttemptSink } from './attempt.ts'
+import type { Affinity } from './cluster/affinity.ts'
 import type { ConfigStore } from './config/config.ts'
 import { outcomes, ProxyError, type ProxyErrorCode } from './errors.ts'
 import type { Exchange, Verdict } from './exchange.ts'
@@ -26,6 +27,7 @@ import type { UpstreamFailure } from './upstream/upstream.ts'
 export type Parts = {
   readonly config: ConfigStore
   readonly pools: UpstreamPools
+  readonly affinity: Affinity
   readonly metrics: Metrics
   readonly log: Logger
   /** True while draining: connections end with their current request. */

@@ -4,8 +4,10 @@
 import { randomUUID } from 'node:crypto'
 import { Attempt } from './attempt.ts'
 import { Answers, type Parts } from './answers.ts'
+import type { Endpoint } from './cluster/endpoint.ts'
+import { readyFor } from './cluster/members.ts'
 import { leastRequest } from './cluster/p2c.ts'
-import { isHttp2 } from './config/config.ts'
+import { isHttp2, type Service } from './config/config.ts'
 import { type Connection, Exchange, type Message, type Responder } from './exchange.ts'
 import { stripHopByHop, stripReserved } from './filter/hop-by-hop.ts'
 import { redirectLocation } from './filter/redirect.ts'
@@ -102,7 +104,7 @@ export class Pipeline {
     if (rule === undefined || trace === undefined || target === undefined) {
       return this.#answers.refuse(exchange, 'NO_ENDPOINT', rule?.backends[0]?.servicePort)
     }
-    const endpoint = leastRequest(target.ready, Math.random, exchange.tried)
+    const endpoint = this.#balance(target, exchange)
     if (endpoint === undefined)
       return this.#answers.refuse(exchange, 'NO_ENDPOINT', target.name)
 
@@ -127,6 +129,18 @@ export class Pipeline {
     exchange.tried.push(endpoint)
     exchange.destination = endpoint.destination
     attempt.start(upstream, http2 ? this.#continued(exchange) : message)
+  }
+
+  /** A retry goes elsewhere, and is no reason to forget where the client belongs. */
+  #balance(target: Service, { connection, tried }: Exchange): Endpoint | undefined {
+    const { destination, source } = connection.origin
+    const asked = target.id === connection.service.id
+    const ready = readyFor(target, asked, destination)
+    if (target.affinityMs === 0 || tried.length > 0)
+      return leastRequest(ready, Math.random, tried)
+    const key = { service: target.id, client: source }
+    const { affinity } = this.#parts
+    return affinity.choose(ready, key, target.affinityMs, performance.now())
   }
 
   /** HTTP/2 endpoints are not asked for 100 (Continue): their flow control does what it is for. */

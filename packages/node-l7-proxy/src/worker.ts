@@ -2,6 +2,7 @@
 // One serving process. It owns nothing that the others need: when it dies, its requests in flight are all that is lost.
 import { formatEndpoint, parseAddress } from '@pillion/contract'
 import pino, { type Logger } from 'pino'
+import { Affinity } from './cluster/affinity.ts'
 import { ConfigStore } from './config/config.ts'
 import type { Datapath } from './datapath.ts'
 import { Http1Server } from './downstream/http1.ts'
@@ -23,7 +24,7 @@ export class Worker {
   readonly #datapath: Datapath
   readonly #log: Logger
   readonly #metrics: Metrics = new Metrics()
-  readonly #config: ConfigStore = new ConfigStore(this.#metrics)
+  readonly #config: ConfigStore
   readonly #pools: UpstreamPools
   readonly #http1: Http1Server
   readonly #http2: Http2Server
@@ -36,6 +37,7 @@ export class Worker {
   constructor(options: Options, datapath: Datapath) {
     this.#options = options
     this.#datapath = datapath
+    this.#config = new ConfigStore(this.#metrics, options.node)
     this.#log = pino(
       { level: options.logLevel, base: { node: options.node, pid: process.pid } },
       pino.destination({ dest: 1, sync: false, minLength: 0 }),
@@ -44,6 +46,7 @@ export class Worker {
     const pipeline = new Pipeline({
       config: this.#config,
       pools: this.#pools,
+      affinity: new Affinity(options.affinitySessions, this.#metrics),
       metrics: this.#metrics,
       log: this.#log,
       isDraining: () => this.#draining,

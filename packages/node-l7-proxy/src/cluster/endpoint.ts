@@ -2,10 +2,12 @@
 import {
   type Endpoint as EndpointMessage,
   formatAddress,
+  formatEndpoint,
   isMappedIPv4,
 } from '@pillion/contract'
 import type { DestinationLabels } from '../metrics/labels.ts'
 import type { Upstream } from '../upstream/upstream.ts'
+import { fnv1a } from './hash.ts'
 
 /** One address that serves a service. Lives as long as its name does, over every change of its other fields. */
 export class Endpoint {
@@ -15,8 +17,15 @@ export class Endpoint {
   readonly host: string
   readonly port: number
   readonly family: 4 | 6
+  /** Of address and port: what session affinity chooses by. */
+  readonly hash: number
   weight = 1
+  /** Ready, or terminating and still serving. */
   ready = false
+  terminating = false
+  node = ''
+  hintZones: string[] = []
+  hintNodes: string[] = []
   /** Requests in flight, of all identities: what the balancer compares. */
   active = 0
   destination: DestinationLabels
@@ -28,6 +37,7 @@ export class Endpoint {
     this.serviceId = message.serviceId
     this.host = formatAddress(message.address)
     this.port = message.port
+    this.hash = fnv1a(Buffer.from(formatEndpoint(message.address, message.port)))
     this.family = isMappedIPv4(message.address) ? 4 : 6
     this.destination = destination
     this.update(message, destination)
@@ -35,8 +45,11 @@ export class Endpoint {
 
   update(message: EndpointMessage, destination: DestinationLabels): void {
     this.weight = Math.max(1, message.weight)
-    // A terminating endpoint gets nothing new, whatever its readiness says (standards.md 7, 12).
-    this.ready = message.ready && !message.terminating
+    this.ready = message.ready
+    this.terminating = message.terminating
+    this.node = message.node
+    this.hintZones = message.hintZones
+    this.hintNodes = message.hintNodes
     this.destination = destination
   }
 }

@@ -5,10 +5,12 @@ import {
   type Changes,
   emptyResources,
   L7Protocol,
+  placeOf,
   type Resources,
   type ServicePort,
 } from '@pillion/contract'
 import { Endpoint } from '../cluster/endpoint.ts'
+import { type Members, membersOf } from '../cluster/members.ts'
 import { RetryBudget } from '../filter/retry-budget.ts'
 import { type DestinationLabels, orUnknown, principal } from '../metrics/labels.ts'
 import type { Metrics } from '../metrics/metrics.ts'
@@ -16,14 +18,15 @@ import { compileTable, implicitTable } from '../route/compile.ts'
 import type { Table } from '../route/table.ts'
 import { ClientDirectory } from './clients.ts'
 
-export type Service = {
+export type Service = Members & {
   /** "shop/web:80/TCP". */
   readonly name: string
   readonly id: number
   readonly port: number
   readonly protocol: L7Protocol
   readonly table: Table
-  readonly ready: readonly Endpoint[]
+  /** Session affinity by client address; 0: none. */
+  readonly affinityMs: number
   readonly budget: RetryBudget
   /** Labels of requests that reached no endpoint. */
   readonly destination: DestinationLabels
@@ -43,6 +46,7 @@ const maxWithdrawn = 256
 /** Holds what is in force and makes the next one from a change, touching only what the change is about. */
 export class ConfigStore {
   readonly #metrics: Metrics
+  readonly #node: string
   readonly #endpoints: Map<string, Endpoint> = new Map()
   readonly #endpointsOf: Map<number, Map<string, Endpoint>> = new Map()
   readonly #withdrawn: Map<number, Service> = new Map()
@@ -51,8 +55,10 @@ export class ConfigStore {
   /** True after the first configuration. */
   received = false
 
-  constructor(metrics: Metrics) {
+  /** `node`: name of this node. */
+  constructor(metrics: Metrics, node: string) {
     this.#metrics = metrics
+    this.#node = node
     this.current = {
       byId: new Map(),
       byName: new Map(),
@@ -141,6 +147,8 @@ export class ConfigStore {
     const touched = new Set([
       ...(changes.get('servicePort') ?? []),
       ...(changes.get('routeTable') ?? []),
+      // Its zone: other endpoints may be near.
+      ...(changes.has('node') ? resources.servicePort.keys() : []),
     ])
     for (const name of changes.get('endpoint') ?? []) {
       const serviceName = name.slice(0, name.lastIndexOf('|'))
@@ -176,16 +184,16 @@ export class ConfigStore {
     const inForce = table ?? known?.table ?? implicitTable(name, message.id)
     const budget = known?.budget ?? new RetryBudget(inForce.budget)
     budget.update(inForce.budget)
-    const endpoints = this.#endpointsOf.get(message.id)?.values() ?? []
+    const endpoints = [...(this.#endpointsOf.get(message.id)?.values() ?? [])]
+    const place = placeOf(resources, this.#node)
     return {
       name,
       id: message.id,
       port: message.port,
       protocol: message.l7Protocol,
       table: inForce,
-      ready: [...endpoints].filter(
-        (endpoint) => endpoint.ready && resources.endpoint.has(endpoint.name),
-      ),
+      ...membersOf(message, endpoints, place),
+      affinityMs: message.affinitySeconds * 1000,
       budget,
       destination: this.#destination(name, undefined),
     }

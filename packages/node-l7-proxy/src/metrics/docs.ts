@@ -37,6 +37,10 @@ export const counterDocs = {
     'pillion_pending_overflow_total',
     'requests refused because of --max-pending',
   ],
+  affinityForgotten: [
+    'pillion_affinity_forgotten_total',
+    'clients whose endpoint was forgotten because of --max-affinity',
+  ],
   connectFailures: [
     'pillion_upstream_connect_failures_total',
     'upstream connections that could not be made',
@@ -58,6 +62,10 @@ export const gaugeDocs = {
   heldConnections: [
     'pillion_held_connections',
     'connections that wait for their configuration',
+  ],
+  affinitySessions: [
+    'pillion_affinity_sessions',
+    'clients that are remembered with their endpoint (session affinity)',
   ],
   upstreamPools: ['pillion_upstream_pools', 'pools of upstream connections'],
 } as const

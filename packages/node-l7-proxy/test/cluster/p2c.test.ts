@@ -1,32 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-import { Endpoint as Message, parseAddress } from '@pillion/contract'
 import t from 'tap'
-import { Endpoint } from '../../src/cluster/endpoint.ts'
+import type { Endpoint } from '../../src/cluster/endpoint.ts'
 import { leastRequest } from '../../src/cluster/p2c.ts'
-import { Metrics } from '../../src/metrics/metrics.ts'
-
-const labels = new Metrics().destination({
-  service: '',
-  serviceName: '',
-  serviceNamespace: '',
-  workload: '',
-  namespace: '',
-  principal: '',
-  app: '',
-  version: '',
-})
+import { makeEndpoint } from '../support/endpoint.ts'
 
 function make(active: number, weight = 1): Endpoint {
-  const endpoint = new Endpoint(
-    'x',
-    Message.fromPartial({
-      address: parseAddress('10.0.0.1'),
-      port: 1,
-      weight,
-      ready: true,
-    }),
-    labels,
-  )
+  const endpoint = makeEndpoint('10.0.0.1', { weight })
   endpoint.active = active
   return endpoint
 }
@@ -58,17 +37,7 @@ t.test('equal ones share evenly', async (t) => {
   for (const count of counts.values()) t.ok(Math.abs(count - 1000) < 200, `${count}`)
 })
 
-t.test('terminating is not ready', async (t) => {
-  const endpoint = new Endpoint(
-    'x',
-    Message.fromPartial({
-      address: parseAddress('fd00::1'),
-      port: 1,
-      ready: true,
-      terminating: true,
-    }),
-    labels,
-  )
-  t.equal(endpoint.ready, false)
-  t.equal(endpoint.family, 6)
+t.test('a terminating endpoint says so', async (t) => {
+  const endpoint = makeEndpoint('fd00::1', { terminating: true })
+  t.match(endpoint, { ready: true, terminating: true, family: 6 })
 })

@@ -4,21 +4,28 @@ import {
   type L7Protocol,
   MatchKind,
   parseAddress,
+  Protocol,
   Resource,
   type RetryPolicy,
   RouteRule,
   RouteTable,
+  ServicePort,
 } from '@pillion/contract'
 
-/** The ServicePort "shop/<service>:80/TCP" with number `id`. */
-export function service(id: number, name: string, l7Protocol: L7Protocol): Resource {
-  return Resource.fromPartial({
-    name: `shop/${name}:80/TCP`,
-    body: {
-      $case: 'servicePort',
-      value: { id, namespace: 'shop', service: name, port: 80, protocol: 6, l7Protocol },
-    },
-  })
+/** The ServicePort "shop/<service>:80/TCP" with number `id`, at the address that clients of `ask` ask for. */
+export function service(
+  id: number,
+  name: string,
+  l7Protocol: L7Protocol,
+  more: Partial<Pick<ServicePort, 'localOnly' | 'affinitySeconds' | 'addresses'>> = {},
+): Resource {
+  const port = { id, namespace: 'shop', service: name, port: 80, l7Protocol }
+  const addresses = [parseAddress(`10.96.0.${id}`)]
+  const value = {
+    ...ServicePort.fromPartial({ ...port, protocol: Protocol.TCP, addresses }),
+    ...more,
+  }
+  return { name: `shop/${name}:80/TCP`, body: { $case: 'servicePort', value } }
 }
 
 /** An endpoint of it on 127.0.0.1. */
@@ -26,7 +33,13 @@ export function endpoint(
   id: number,
   name: string,
   port: number,
-  more: { ready?: boolean; workload?: string } = {},
+  more: {
+    ready?: boolean
+    workload?: string
+    terminating?: boolean
+    node?: string
+    hintZones?: string[]
+  } = {},
 ): Resource {
   return Resource.fromPartial({
     name: `shop/${name}:80/TCP|127.0.0.1:${port}`,
@@ -37,9 +50,10 @@ export function endpoint(
         address: parseAddress('127.0.0.1'),
         port,
         weight: 1,
-        ready: more.ready ?? true,
+        ready: true,
         namespace: 'shop',
-        workload: more.workload ?? name,
+        workload: name,
+        ...more,
         serviceAccount: 'default',
         app: name,
         version: 'v1',
