@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The resources of a node as values: what the wire carries, held by kind and name.
 import type { Delta, Resource } from './gen/pillion/v1/node.ts'
+import { bucketOf, digestOf } from './summary.ts'
 
 type Body = NonNullable<Resource['body']>
 
@@ -38,7 +39,10 @@ export function emptyResources(): Resources {
   ) as unknown as Resources
 }
 
-/** The resources after `delta`. Throws a TypeError on a resource without a name or body. */
+/**
+ * The resources after `delta`. Where it replaces buckets, what says the same as before stays and is no change. Throws a
+ * TypeError on a resource without a name.
+ */
 export function applyDelta(
   resources: Resources,
   delta: Delta,
@@ -64,13 +68,19 @@ export function applyDelta(
       next.set(kind, new Map())
     }
   }
+  for (const { kind, name } of unnamed(resources, delta)) {
+    writable(kind).delete(name)
+    changed(kind, name)
+  }
   for (const { kind, name } of delta.removals) {
     if (!isKind(kind)) continue // a newer operator's kind that was never applied here
     if (writable(kind).delete(name)) changed(kind, name)
   }
-  for (const { name, body } of delta.upserts) {
+  for (const resource of delta.upserts) {
+    const { name, body } = resource
     if (name === '') throw new TypeError('a resource without a name')
     if (body === undefined) continue // a newer operator's kind: unknown fields are skipped, as protobuf does
+    if (delta.replaced.length > 0 && isHeld(resources, resource)) continue
     writable(body.$case).set(name, body.value)
     changed(body.$case, name)
   }
@@ -78,6 +88,30 @@ export function applyDelta(
     resources: { ...resources, ...Object.fromEntries(next) } as Resources,
     changes,
   }
+}
+
+/** What is held in buckets that `delta` replaces, and not named by it. */
+function* unnamed(
+  resources: Resources,
+  { replaced, upserts }: Delta,
+): Generator<{ kind: Kind; name: string }> {
+  if (replaced.length === 0) return
+  const named = new Set(upserts.map(({ name, body }) => `${body?.$case} ${name}`))
+  for (const { kind, buckets } of replaced) {
+    if (!isKind(kind)) continue // held by nobody who does not know it
+    const gone = new Set(buckets)
+    for (const name of resources[kind].keys()) {
+      if (gone.has(bucketOf(name)) && !named.has(`${kind} ${name}`)) yield { kind, name }
+    }
+  }
+}
+
+function isHeld(resources: Resources, { name, body }: Resource): boolean {
+  if (body === undefined) return false
+  const value = resources[body.$case].get(name)
+  if (value === undefined) return false
+  const held = { name, body: { $case: body.$case, value } as Resource['body'] }
+  return digestOf(held) === digestOf({ name, body })
 }
 
 function isKind(kind: string): kind is Kind {

@@ -6,11 +6,13 @@ import {
   NodeConfigClient,
   type Ack,
   type Delta,
+  type Hello,
   type Role,
   type WatchRequest,
 } from './gen/pillion/v1/node.ts'
 import { applyDelta, emptyResources, type Changes, type Resources } from './resources.ts'
 import { explain, secure, type Security, type SecurityOptions } from './security.ts'
+import { summarize } from './summary.ts'
 import { contractVersion, softwareVersion } from './version.ts'
 
 /** Limits and their defaults. */
@@ -44,11 +46,14 @@ export interface SubscribeOptions extends SecurityOptions {
   readonly role: Role
   /** Hash of the layout of the datapath's maps, for status; agents only. */
   readonly mapLayout?: string
+  /** In force already, from an earlier run: the operator sends only what differs. */
+  readonly initial?: Resources | undefined
   /** What is wanted here and does not work, as "feature: why", for status. */
   readonly degraded?: readonly string[]
   /**
    * Puts a configuration in force. Calls never overlap; the next delta is read only when this one has settled. A throw
-   * refuses the delta with that message: the operator is told, and the previous resources stay current.
+   * refuses the delta with that message: the operator is told, and the previous resources stay current. Not called for a
+   * delta that changes nothing of what is in force.
    */
   readonly onUpdate: (resources: Resources, changes: Changes) => void | Promise<void>
   readonly onState?: (state: SubscriptionState) => void
@@ -60,7 +65,7 @@ export interface Subscription {
   /** Ends the stream and every timer; resolves when a running onUpdate has settled. */
   close(): Promise<void>
   state(): SubscriptionState
-  /** What is in force here: the result of the last onUpdate that did not throw. */
+  /** What is in force here: the result of the last onUpdate that did not throw; before the first, `initial`. */
   resources(): Resources
 }
 
@@ -98,7 +103,7 @@ type Stream = ClientDuplexStream<WatchRequest, Delta>
 
 class Subscriber {
   state: SubscriptionState = { kind: 'connecting', attempt: 1 }
-  resources: Resources = emptyResources()
+  resources: Resources
   readonly #options: SubscribeOptions
   #version = 0
   #epoch = ''
@@ -109,6 +114,7 @@ class Subscriber {
 
   constructor(options: SubscribeOptions) {
     this.#options = options
+    this.resources = options.initial ?? emptyResources()
   }
 
   async run(): Promise<void> {
@@ -184,7 +190,8 @@ class Subscriber {
     })
   }
 
-  #hello() {
+  #hello(): Hello {
+    const isHeld = this.#version > 0 || this.#options.initial !== undefined
     return {
       node: this.#options.node,
       role: this.#options.role,
@@ -193,6 +200,7 @@ class Subscriber {
       resumeVersion: this.#version,
       resumeEpoch: this.#epoch,
       mapLayout: this.#options.mapLayout ?? '',
+      summary: isHeld ? summarize(this.resources) : undefined,
       degraded: [...(this.#options.degraded ?? [])],
     }
   }
@@ -201,7 +209,8 @@ class Subscriber {
     const { version } = delta
     try {
       const { resources, changes } = applyDelta(this.resources, delta)
-      await this.#options.onUpdate(resources, changes)
+      // Everything anew is a configuration also where it is empty; the rest of nothing is not.
+      if (delta.full || changes.size > 0) await this.#options.onUpdate(resources, changes)
       this.resources = resources
       this.#version = version
       this.#epoch = delta.epoch

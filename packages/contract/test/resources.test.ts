@@ -1,6 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 import t from 'tap'
-import { applyDelta, Delta, emptyResources, kinds, type Resource } from '../src/index.ts'
+import {
+  applyDelta,
+  bucketOf,
+  Delta,
+  emptyResources,
+  kinds,
+  type Resource,
+} from '../src/index.ts'
 
 const rule = (id: number, text: string): Resource => ({
   name: String(id),
@@ -12,6 +19,7 @@ const delta = (rest: Partial<Delta>): Delta => ({
   full: false,
   upserts: [],
   removals: [],
+  replaced: [],
   ...rest,
 })
 
@@ -48,6 +56,42 @@ t.test('full: what is not named is gone, and is reported as changed', async (t) 
   t.same([...resources.rule.keys()], ['2'])
   t.same(changes.get('rule'), new Set(['1', '2']))
 })
+
+t.test(
+  'replaced buckets: what is not named there is gone, the same is no change',
+  async (t) => {
+    const before = applyDelta(
+      emptyResources(),
+      delta({ upserts: [rule(1, 'a'), rule(2, 'b'), rule(3, 'c')] }),
+    ).resources
+    const [one, two, three] = ['1', '2', '3'].map(bucketOf)
+    t.equal(new Set([one, two, three]).size, 3, 'names of three buckets')
+    const buckets = [one ?? 0, two ?? 0]
+    const { resources, changes } = applyDelta(
+      before,
+      delta({
+        upserts: [rule(1, 'a')],
+        replaced: [
+          { kind: 'rule', buckets },
+          { kind: 'future', buckets },
+        ],
+      }),
+    )
+    t.same([...resources.rule.keys()], ['1', '3'])
+    t.equal(resources.rule.get('1'), before.rule.get('1'), 'the value that was held')
+    t.same([...changes], [['rule', new Set(['2'])]])
+    const other = applyDelta(
+      before,
+      delta({
+        upserts: [rule(1, 'A')],
+        replaced: [{ kind: 'rule', buckets: [one ?? 0] }],
+      }),
+    )
+    t.same([...other.changes], [['rule', new Set(['1'])]])
+    t.equal(other.resources.rule.get('1')?.text, 'A')
+    t.equal(other.resources.rule.size, 3)
+  },
+)
 
 t.test(
   'what a newer operator sends is skipped, what has no name is refused',

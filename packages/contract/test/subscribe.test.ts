@@ -8,9 +8,11 @@ import { Server, ServerCredentials, type ServerDuplexStream } from '@grpc/grpc-j
 import t, { type Test } from 'tap'
 import {
   Delta,
+  emptyResources,
   NodeConfigService,
   Role,
   subscribe,
+  summarize,
   type Ack,
   type Changes,
   type Hello,
@@ -56,7 +58,15 @@ class Operator {
       name,
       body: { $case: 'rule', value: { id: version, text: name } } as const,
     }))
-    this.call?.write({ version, epoch: 'e', full: false, removals: [], ...rest, upserts })
+    this.call?.write({
+      version,
+      epoch: 'e',
+      full: false,
+      removals: [],
+      replaced: [],
+      ...rest,
+      upserts,
+    })
   }
 
   kill(): void {
@@ -171,6 +181,38 @@ t.test('a lost operator is found again and asked to resume', async (t) => {
   await operator.listen()
   await until('second hello', () => operator.hellos.length === 2)
   t.match(operator.hellos[1], { resumeVersion: 7, resumeEpoch: 'e' })
+  const [, second] = operator.hellos
+  t.same(operator.hellos[0]?.summary, undefined, 'who holds nothing says nothing')
+  t.same(second?.summary, summarize(subscription.resources()), 'what it holds')
+})
+
+t.test('a delta without a change moves the version and nothing else', async (t) => {
+  let updates = 0
+  const { operator, subscription } = await start(t, () => void updates++)
+  operator.send(7, ['a'], { full: true })
+  operator.send(1, [], { epoch: 'another' })
+  await until('acks', () => operator.acks.length === 2)
+  t.match(subscription.state(), { kind: 'streaming', version: 1, epoch: 'another' })
+  t.equal(updates, 1)
+})
+
+t.test('what an earlier run left in force is said at once', async (t) => {
+  const { operator } = await start(t, () => undefined)
+  const rules = new Map([['a', { id: 1, text: 'a' }]])
+  const initial = { ...emptyResources(), rule: rules }
+  const second = subscribe({
+    ...{ address: operator.address, node: 'node-2', role: Role.AGENT, initial },
+    onUpdate: () => {
+      t.fail('nothing has changed')
+    },
+  })
+  t.teardown(() => second.close())
+  await until('its hello', () => operator.hellos.length === 2)
+  t.match(operator.hellos[1], { resumeVersion: 0, summary: summarize(initial) })
+  t.equal(second.resources(), initial)
+  operator.send(3, [])
+  await until('its ack', () => operator.acks.length === 1)
+  t.match(second.state(), { kind: 'streaming', version: 3 })
 })
 
 t.test('close during an update waits for it and leaves no timer', async (t) => {

@@ -136,7 +136,7 @@ export class Agent {
   }
 
   async start(): Promise<void> {
-    this.#loadSaved()
+    const initial = this.#loadSaved()
     await this.#debug.listen()
     this.#timers.push(
       setInterval(() => {
@@ -161,6 +161,7 @@ export class Agent {
       node,
       role: Role.AGENT,
       mapLayout: layoutHash,
+      initial,
       degraded: degradedOf(this.#features),
       onUpdate: (resources, changes) => {
         this.#update(resources, this.#subscription?.resources(), changes)
@@ -184,14 +185,17 @@ export class Agent {
     this.#datapath.close()
   }
 
-  #loadSaved(): void {
+  /** What was saved, if it is in force now. */
+  #loadSaved(): Resources | undefined {
     try {
       const saved = this.#store.load()
-      if (saved === undefined) return
+      if (saved === undefined) return undefined
       this.#update(saved)
       this.#log.info('the saved configuration is in force')
+      return saved
     } catch (error) {
       this.#log.error({ err: error }, 'the saved configuration cannot be used')
+      return undefined
     }
   }
 

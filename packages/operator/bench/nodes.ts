@@ -65,7 +65,13 @@ function follow(node: string): void {
   })
   const hello = {
     ...{ node, role: Role.AGENT, softwareVersion, contractVersion },
-    ...{ resumeVersion: 0, resumeEpoch: '', mapLayout: '', degraded: [] },
+    ...{
+      resumeVersion: 0,
+      resumeEpoch: '',
+      mapLayout: '',
+      summary: undefined,
+      degraded: [],
+    },
   }
   stream.write({ message: { $case: 'hello', value: hello } })
 }

@@ -5,35 +5,13 @@
 //
 // Sizes of 1, 2 and 4 × 1000 services with 10 endpoints each. The nodes are streams of one process, so that the CPU of the
 // operator is told apart from theirs.
-import { spawn, type ChildProcess } from 'node:child_process'
-import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { createInterface, type Interface } from 'node:readline'
 import { parseArgs } from 'node:util'
+import { ask, line, start } from './child.ts'
 
 const port = 47_100
 const here = import.meta.dirname
-
-interface Child {
-  readonly process: ChildProcess
-  readonly lines: Interface
-}
-
-function start(script: string, args: readonly unknown[]): Child {
-  const child = spawn(process.execPath, [join(here, script), ...args.map(String)], {
-    stdio: ['pipe', 'pipe', 'inherit'],
-  })
-  return { process: child, lines: createInterface(child.stdout) }
-}
-
-async function line({ process: child, lines }: Child): Promise<string> {
-  const ended = once(child, 'exit').then(() => {
-    throw new Error('a process of the simulation ended early')
-  })
-  const [text] = (await Promise.race([once(lines, 'line'), ended])) as [string]
-  return text
-}
 
 interface Report {
   readonly services: number
@@ -63,15 +41,13 @@ async function measure(
     const clients = start('nodes.ts', [nodes, `127.0.0.1:${port}`])
     try {
       await line(clients)
-      operator.process.stdin?.write('go\n')
-      const { made, ...own } = JSON.parse(await line(operator)) as {
+      const { made, ...own } = JSON.parse(await ask(operator, 'go')) as {
         made: string[]
         firstCompileMs: number
         cpuShare: number
         memoryMb: number
       }
-      clients.process.stdin?.write('stop\n')
-      const got = JSON.parse(await line(clients)) as {
+      const got = JSON.parse(await ask(clients, 'stop')) as {
         seen: [number, string][]
         bytes: number
         deltas: number

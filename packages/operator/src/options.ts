@@ -2,7 +2,7 @@
 // Every option and limit of the operator, in one table; parsing is a loop over it.
 import { OperatorError } from './errors.ts'
 
-type Kind = 'text' | 'ms' | 'bytes'
+type Kind = 'text' | 'ms' | 'bytes' | 'count'
 
 interface Option<K extends Kind = Kind> {
   readonly flag: string
@@ -170,6 +170,12 @@ export const optionTable = {
     '5000',
     'how long until a refused configuration is offered again',
   ),
+  largeDeltas: option(
+    'large-deltas',
+    'count',
+    '8',
+    'how many deltas of more than 1000 resources are on their way to nodes at once; each is held in memory as a whole',
+  ),
   statusDelayMs: option(
     'status-delay',
     'ms',
@@ -237,5 +243,7 @@ function convert(row: Option, raw: string): string | number {
       `--${row.flag}: "${raw}" is not a whole number (${row.kind})`,
     )
   }
+  if (row.kind === 'count' && Number(raw) === 0)
+    throw new OperatorError('USAGE', `--${row.flag}: at least 1 is needed`)
   return Number(raw)
 }

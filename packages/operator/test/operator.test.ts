@@ -169,7 +169,7 @@ t.test('a refusal is in status, and does not stop what comes next', async (t) =>
   t.match(condition(refused, 'HTTPRoute', 'Programmed'), {
     status: 'False',
     reason: 'Refused',
-    message: 'acknowledged by 0 of 1 nodes; node-1 agent: no room',
+    message: 'acknowledged by 0 of 1 nodes; not yet by node-1; node-1 agent: no room',
   })
   t.equal(
     agent.resources().servicePort.get('shop/web:80/TCP')?.l7Protocol,
@@ -265,6 +265,7 @@ t.test('a broken stream resumes: only what changed meanwhile is sent', async (t)
           resumeVersion,
           resumeEpoch,
           mapLayout: '',
+          summary: undefined,
           degraded: [],
         },
       },
@@ -303,6 +304,7 @@ t.test('a client that speaks another contract is refused', async (t) => {
         resumeVersion: 0,
         resumeEpoch: '',
         mapLayout: '',
+        summary: undefined,
         degraded: [],
       },
     },

@@ -62,6 +62,7 @@ export function resourcesOf(upserts: readonly Resource[]): Resources {
     full: true,
     upserts: [...upserts],
     removals: [],
+    replaced: [],
   }
   return applyDelta(emptyResources(), delta).resources
 }

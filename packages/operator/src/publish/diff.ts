@@ -37,7 +37,8 @@ export function diff(from: Resources, to: Resources): ViewDiff {
   return { upserts, removals }
 }
 
-function changedNames(
+/** Names whose values may differ; each at least where it does. */
+export function changedNames(
   before: ReadonlyMap<string, unknown>,
   after: ReadonlyMap<string, unknown>,
 ): Iterable<string> {
@@ -49,7 +50,7 @@ function isTracked(map: ReadonlyMap<string, unknown>): map is Tracked<unknown> {
   return 'changedSince' in map
 }
 
-function resource(kind: Kind, name: string, value: unknown): Resource {
+export function resource(kind: Kind, name: string, value: unknown): Resource {
   return { name, body: { $case: kind, value } as Resource['body'] }
 }
 

@@ -2,6 +2,7 @@
 // What the serving of nodes reports.
 import { status } from '@grpc/grpc-js'
 import { Counter, Gauge, type Registry } from 'prom-client'
+import type { Publisher } from './publisher.ts'
 import type { GateEvent } from './token-gate.ts'
 
 /** Metrics of streams, tokens and certificates. */
@@ -12,9 +13,12 @@ export class PublishMetrics {
   readonly #renewals: Counter<'result'>
   readonly #expiry: Gauge<'certificate'>
   streams = 0
+  /** Set by who serves it. */
+  publisher: Pick<Publisher, 'turns' | 'starts'> | undefined
 
   constructor(registry: Registry) {
     const registers = [registry]
+    this.#deltas(registers)
     const observed = (): number => this.streams
     new Gauge({
       name: 'pillion_operator_streams',
@@ -52,6 +56,32 @@ export class PublishMetrics {
       help: 'When a certificate ends, in seconds since 1970.',
       labelNames: ['certificate'],
       registers,
+    })
+  }
+
+  #deltas(registers: Registry[]): void {
+    const observed = (): PublishMetrics['publisher'] => this.publisher
+    new Gauge({
+      name: 'pillion_operator_large_deltas',
+      help: 'Deltas of more than 1000 resources: on their way (sent), or held back by --large-deltas (waiting).',
+      labelNames: ['state'],
+      registers,
+      collect() {
+        const turns = observed()?.turns
+        this.set({ state: 'sent' }, turns?.taken ?? 0)
+        this.set({ state: 'waiting' }, turns?.waiting ?? 0)
+      },
+    })
+    new Counter({
+      name: 'pillion_operator_streams_started_total',
+      help: 'Streams by what they went on from: version (known here), summary (of what the node holds), nothing.',
+      labelNames: ['from'],
+      registers,
+      collect() {
+        this.reset()
+        for (const [from, count] of Object.entries(observed()?.starts ?? {}))
+          this.inc({ from }, count)
+      },
     })
   }
 

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Versions of the configuration, and who holds which.
 import { randomUUID } from 'node:crypto'
-import { Role, type Ack, type Delta, type Hello } from '@pillion/contract'
+import { Role, type Ack, type Hello } from '@pillion/contract'
 import type { Compiled } from '../compile/compile.ts'
-import { History, Session, type Versioned } from './session.ts'
+import { ViewBuckets } from './buckets.ts'
+import { History, Session, type Start, type Versioned, type Write } from './session.ts'
+import { Turns } from './turns.ts'
 import { viewOf } from './views.ts'
 
 /** One process of a node, as status shows it. */
@@ -38,6 +40,8 @@ interface Place {
 
 export interface PublisherOptions {
   readonly nackRetryMs: number
+  /** Large deltas on their way at once. */
+  readonly largeDeltas?: number
   /** Acknowledgements, refusals, streams that open or close. */
   readonly onChange: () => void
 }
@@ -45,13 +49,19 @@ export interface PublisherOptions {
 export class Publisher {
   /** New for every run: versions of another run mean nothing here. */
   readonly epoch: string = randomUUID()
+  readonly turns: Turns
+  /** Streams that began, by what they went on from. */
+  readonly starts: Record<Start, number> = { version: 0, summary: 0, nothing: 0 }
   readonly #options: PublisherOptions
   readonly #places = new Map<string, Place>()
+  /** By role: their views share maps, those of different roles do not. */
+  readonly #buckets = new Map<Role, ViewBuckets>()
   #compiled: Compiled | undefined
   #version = 0
 
   constructor(options: PublisherOptions) {
     this.#options = options
+    this.turns = new Turns(options.largeDeltas)
   }
 
   get version(): number {
@@ -75,17 +85,16 @@ export class Publisher {
     return viewOf(this.#compiled, node, role)
   }
 
-  /** Opens a session; `write` sends to its stream. The first delta is written before this returns. */
-  open(
-    hello: Hello,
-    write: (delta: Delta) => void,
-  ): { ack(ack: Ack): void; close(): void } {
+  /** Opens a session; `write` sends to its stream. The first delta is written before this returns, unless it has to wait. */
+  open(hello: Hello, write: Write): { ack(ack: Ack): void; close(): void } {
     const place = this.#place(hello)
     const session = new Session({
       hello,
       epoch: this.epoch,
       history: place.history,
       nackRetryMs: this.#options.nackRetryMs,
+      buckets: this.#bucketsOf(hello.role),
+      turns: this.turns,
       latest: () => ({ version: this.#version, view: this.view(hello.node, hello.role) }),
       write,
       onChange: () => {
@@ -94,6 +103,7 @@ export class Publisher {
       },
     })
     place.sessions.add(session)
+    this.starts[session.start]++
     place.softwareVersion = hello.softwareVersion
     place.mapLayout = hello.mapLayout
     place.degraded = boundedTexts(hello.degraded)
@@ -147,6 +157,12 @@ export class Publisher {
     }
     this.#places.set(key, place)
     return place
+  }
+
+  #bucketsOf(role: Role): ViewBuckets {
+    let buckets = this.#buckets.get(role)
+    if (buckets === undefined) this.#buckets.set(role, (buckets = new ViewBuckets()))
+    return buckets
   }
 
   /** What the slowest of the connected holds; without any, what was known last: it is still in force there. */

@@ -23,6 +23,7 @@ export const serverLimits = {
   keepaliveMs: 10_000,
   keepaliveTimeoutMs: 5_000,
   helloMs: 10_000,
+  takeMs: 60_000,
   maxAgeMs: 3_600_000,
   /** sun_path of unix(7), without its end. */
   socketPathBytes: 107,
@@ -74,6 +75,7 @@ export async function serve(
     streams += by
     if (metrics !== undefined) metrics.streams = streams
   }
+  if (metrics !== undefined) metrics.publisher = publisher
   const watch = { ...NodeConfigService.watch, responseSerialize: encodeDelta }
   server.addService(
     { watch },

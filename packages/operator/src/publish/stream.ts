@@ -25,6 +25,8 @@ export interface StreamLimits {
    * loses its stream. It resumes at its version, so nothing is sent twice.
    */
   readonly maxAgeMs: number
+  /** For a delta to leave this process; a node that does not read it makes others wait for their turn. */
+  readonly takeMs: number
 }
 
 export interface StreamOptions {
@@ -47,6 +49,7 @@ class Stream {
   #session: ReturnType<Publisher['open']> | undefined
   #identity: Identity | undefined
   #timer: NodeJS.Timeout | undefined
+  #takeTimer: NodeJS.Timeout | undefined
   #ended = false
 
   constructor(call: Call, options: StreamOptions) {
@@ -104,8 +107,23 @@ class Stream {
     this.#timer = setTimeout(() => this.#age(), ageMs)
     // Says that the hello was taken, also where nothing is missing and no delta follows.
     this.#call.sendMetadata(new Metadata())
-    this.#session = this.#options.publisher.open(message.value, (delta) => {
-      this.#call.write(delta)
+    this.#session = this.#options.publisher.open(message.value, (delta, onTaken) =>
+      this.#write(delta, onTaken),
+    )
+  }
+
+  #write(delta: Delta, onTaken: () => void): void {
+    const { takeMs } = this.#options.limits
+    // An acknowledgement may overtake the callback of the delta before this one.
+    clearTimeout(this.#takeTimer)
+    const timer = setTimeout(() => {
+      this.#refuse(status.DEADLINE_EXCEEDED, `a delta was not read within ${takeMs} ms`)
+    }, takeMs)
+    this.#takeTimer = timer
+    // Called when the last frame of it has gone to the kernel.
+    this.#call.write(delta, () => {
+      clearTimeout(timer)
+      onTaken()
     })
   }
 
@@ -125,6 +143,7 @@ class Stream {
   #end(): void {
     this.#ended = true
     clearTimeout(this.#timer)
+    clearTimeout(this.#takeTimer)
     this.#session?.close()
     this.#session = undefined
   }

@@ -60,7 +60,15 @@ function endpointOf(id: number, last: number) {
 }
 
 const overTheWire = (changes: ReturnType<typeof diff>): Delta =>
-  Delta.decode(Delta.encode({ version: 1, epoch: 'e', full: false, ...changes }).finish())
+  Delta.decode(
+    Delta.encode({
+      version: 1,
+      epoch: 'e',
+      full: false,
+      replaced: [],
+      ...changes,
+    }).finish(),
+  )
 
 t.test('500 random pairs of views', async (t) => {
   const next = random(20261121)

@@ -14,6 +14,7 @@ const value = {
 const delta = (upserts: Resource[]): Delta => ({
   ...{ version: 7, epoch: 'e', full: true, upserts },
   removals: [{ kind: 'identity', name: '299' }],
+  replaced: [{ kind: 'rule', buckets: [3, 1000] }],
 })
 
 t.test('decodes to what was sent, also the second time', async (t) => {

@@ -340,7 +340,13 @@ t.test('a client of another contract is told both versions', async (t) => {
       softwareVersion: '9.9.9',
       contractVersion: 99,
     },
-    ...{ resumeVersion: 0, resumeEpoch: '', mapLayout: '', degraded: [] },
+    ...{
+      resumeVersion: 0,
+      resumeEpoch: '',
+      mapLayout: '',
+      summary: undefined,
+      degraded: [],
+    },
   }
   stream.write({ message: { $case: 'hello', value } })
   stream.on('data', () => t.fail('nothing is sent'))

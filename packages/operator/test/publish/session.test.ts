@@ -1,15 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 // One delta on its way, whatever happens meanwhile; what was refused is not offered again at once.
 import {
+  bucketOf,
   contractVersion,
   emptyResources,
   Role,
+  summarize,
   type Delta,
   type Resources,
+  type Summary,
 } from '@pillion/contract'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
+import { ViewBuckets } from '../../src/publish/buckets.ts'
 import { History, Session } from '../../src/publish/session.ts'
+import { deltaLimits, Turns } from '../../src/publish/turns.ts'
 
 function view(...names: string[]): Resources {
   return {
@@ -18,11 +23,13 @@ function view(...names: string[]): Resources {
   }
 }
 
-function start(t: Test, nackRetryMs = 60_000) {
+function start(t: Test, nackRetryMs = 60_000, turns = new Turns()) {
   const sent: Delta[] = []
+  /** Of each delta, what says that it has left. */
+  const taken: (() => void)[] = []
   const history = new History()
   let latest = { version: 1, view: view('a') }
-  const open = (resumeVersion = 0, resumeEpoch = '') => {
+  const open = (resumeVersion = 0, resumeEpoch = '', summary?: Summary) => {
     const session = new Session({
       hello: {
         node: 'n',
@@ -32,13 +39,19 @@ function start(t: Test, nackRetryMs = 60_000) {
         resumeVersion,
         resumeEpoch,
         mapLayout: '',
+        summary,
         degraded: [],
       },
       epoch: 'e',
       history,
       nackRetryMs,
+      buckets: new ViewBuckets(),
+      turns,
       latest: () => latest,
-      write: (delta) => sent.push(delta),
+      write: (delta, onTaken) => {
+        sent.push(delta)
+        taken.push(onTaken)
+      },
       onChange: () => undefined,
     })
     t.teardown(() => session.close())
@@ -52,7 +65,7 @@ function start(t: Test, nackRetryMs = 60_000) {
   }
   const ack = (version: number, error = ''): void =>
     session.ack({ version, error, resources: [] })
-  return { sent, session, publish, ack, open }
+  return { sent, taken, session, publish, ack, open }
 }
 
 const summary = ({ version, full, upserts, removals }: Delta) => [
@@ -133,4 +146,95 @@ t.test('a stream resumes at a version that was sent, acknowledged or not', async
   t.same(sent.slice(2).map(summary), [[2, false, ['b'], ['a']]])
   open(1, 'other')
   t.equal(sent[3]?.full, true)
+})
+
+t.test('a summary starts from what the client holds', async (t) => {
+  const { sent, publish, open } = start(t)
+  publish('a', 'b')
+  const same = open(7, 'other', summarize(view('a', 'b')))
+  t.equal(same.start, 'summary')
+  t.match(sent[1], { version: 2, epoch: 'e', full: false, replaced: [] })
+  t.same(sent.slice(1).map(summary), [[2, false, [], []]], 'it learns the version')
+  same.ack({ version: 2, error: '', resources: [] })
+  t.equal(same.current, true)
+  publish('a', 'b', 'c')
+  same.offer()
+  t.same(sent.slice(2).map(summary), [[3, false, ['c'], []]], 'then as anybody')
+  open(7, 'other', summarize(view('a', 'old')))
+  t.same(sent.slice(3).map(summary), [[3, false, ['b', 'c'], []]])
+  const replaced = new Set(['b', 'c', 'old'].map(bucketOf))
+  t.same(new Set(sent[3]?.replaced[0]?.buckets), replaced)
+})
+
+t.test('a refusal after a summary goes on from what the client holds', async (t) => {
+  const { sent, publish, open } = start(t)
+  publish('bad')
+  const session = open(7, 'other', summarize(view('a')))
+  session.ack({ version: 2, error: 'no', resources: [] })
+  t.equal(sent.length, 2)
+  publish('a', 'good')
+  session.offer()
+  t.same(sent.slice(2).map(summary), [[3, false, ['good'], []]])
+  session.ack({ version: 3, error: '', resources: [] })
+  t.equal(session.current, true)
+})
+
+t.test('a known version needs no summary, an unreadable one is as none', async (t) => {
+  const { sent, ack, open } = start(t)
+  ack(1)
+  t.equal(open(1, 'e', summarize(view('lie'))).start, 'version')
+  t.equal(sent.length, 1)
+  const other = { ...summarize(view('a')), buckets: 2048 }
+  t.equal(open(1, 'other', other).start, 'nothing')
+  t.same(sent.slice(1).map(summary), [[1, true, ['a'], []]])
+})
+
+const many = Array.from({ length: deltaLimits.smallResources + 1 }, (_, n) => `r${n}`)
+
+t.test('large deltas take turns; who waits gets what is then the newest', async (t) => {
+  const turns = new Turns(1)
+  const { sent, taken, session, publish, ack, open } = start(t, 60_000, turns)
+  ack(1)
+  publish(...many)
+  t.equal(sent.length, 2)
+  const second = open()
+  const third = open()
+  const fourth = open()
+  t.same([sent.length, turns.taken, turns.waiting], [2, 1, 3])
+  publish(...many, 'more')
+  second.offer()
+  t.equal(sent.length, 2, 'nobody passes')
+  third.close()
+  taken[1]?.()
+  taken[1]?.()
+  await nextTurn()
+  t.same([sent.length, sent[2]?.version, sent[2]?.upserts.length], [3, 3, 1002])
+  t.same([turns.taken, turns.waiting], [1, 1])
+  ack(2)
+  t.same(
+    sent.slice(3).map(summary),
+    [[3, false, ['more'], []]],
+    'a small one does not wait',
+  )
+  t.equal(session.acked?.version, 2)
+  second.ack({ version: 3, error: '', resources: [] })
+  await nextTurn()
+  t.equal(sent[4]?.full, true, 'an acknowledgement says as well that it was taken')
+  fourth.close()
+  t.same([turns.taken, turns.waiting], [0, 0])
+})
+
+t.test('a turn that is no longer needed is given on', async (t) => {
+  const turns = new Turns(1)
+  const { sent, publish, ack, session } = start(t, 60_000, turns)
+  ack(1)
+  const other = turns.take(() => undefined)
+  publish(...many)
+  publish('a')
+  t.equal(sent.length, 1)
+  other.release()
+  await nextTurn()
+  t.equal(sent.length, 1)
+  t.equal(session.current, true)
+  t.equal(turns.taken, 0)
 })

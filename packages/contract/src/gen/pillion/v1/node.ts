@@ -228,8 +228,34 @@ export interface Hello {
   resumeEpoch: string;
   /** Hash of the layout of the datapath's maps, shown in status. Empty: a proxy, or an agent that does not say. */
   mapLayout: string;
+  /** What the client has in force, for an operator that does not know resume_version. Absent: nothing, or an older client. */
+  summary:
+    | Summary
+    | undefined;
   /** What is wanted of this process and its node lacks, as "feature: why", shown in status. */
   degraded: string[];
+}
+
+/**
+ * What somebody holds, in so few bytes that it opens a stream.
+ *
+ * A resource is in bucket crc32(name) % buckets (the CRC-32 of zlib, over UTF-8). Its digest is the first 16 bytes of the
+ * SHA-256 of its Resource message with fields by number and map entries by key; that of a bucket, the first 16 bytes of the
+ * SHA-256 of the digests in it, ascending. A client makes digests of what it decoded, never of what it was sent: a field
+ * that it did not know is missing from them. An encoder that orders otherwise costs bytes, not correctness.
+ */
+export interface Summary {
+  /** Always 1024. An operator that counts otherwise answers with everything. */
+  buckets: number;
+  kinds: KindSummary[];
+}
+
+export interface KindSummary {
+  kind: string;
+  /** The buckets that are not empty, in any order. */
+  buckets: number[];
+  /** Theirs, 16 bytes each. */
+  digests: Buffer;
 }
 
 export interface Ack {
@@ -248,6 +274,13 @@ export interface Delta {
   full: boolean;
   upserts: Resource[];
   removals: ResourceRef[];
+  /** Only in answer to a summary: `upserts` are all that there is in these buckets; what is not named is gone. */
+  replaced: KindBuckets[];
+}
+
+export interface KindBuckets {
+  kind: string;
+  buckets: number[];
 }
 
 export interface ResourceRef {
@@ -652,6 +685,7 @@ function createBaseHello(): Hello {
     resumeVersion: 0,
     resumeEpoch: "",
     mapLayout: "",
+    summary: undefined,
     degraded: [],
   };
 }
@@ -678,6 +712,9 @@ export const Hello: MessageFns<Hello> = {
     }
     if (message.mapLayout !== "") {
       writer.uint32(58).string(message.mapLayout);
+    }
+    if (message.summary !== undefined) {
+      Summary.encode(message.summary, writer.uint32(66).fork()).join();
     }
     for (const v of message.degraded) {
       writer.uint32(74).string(v!);
@@ -754,6 +791,14 @@ export const Hello: MessageFns<Hello> = {
             message.mapLayout = reader.string();
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.summary = Summary.decode(reader, reader.uint32());
+            continue;
+          }
           case 9: {
             if (tag !== 74) {
               break;
@@ -797,6 +842,9 @@ export const Hello: MessageFns<Hello> = {
     if (message.mapLayout !== "") {
       obj.mapLayout = message.mapLayout;
     }
+    if (message.summary !== undefined) {
+      obj.summary = Summary.toJSON(message.summary);
+    }
     if (message.degraded?.length) {
       obj.degraded = message.degraded;
     }
@@ -815,7 +863,195 @@ export const Hello: MessageFns<Hello> = {
     message.resumeVersion = object.resumeVersion ?? 0;
     message.resumeEpoch = object.resumeEpoch ?? "";
     message.mapLayout = object.mapLayout ?? "";
+    message.summary = (object.summary !== undefined && object.summary !== null)
+      ? Summary.fromPartial(object.summary)
+      : undefined;
     message.degraded = object.degraded?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseSummary(): Summary {
+  return { buckets: 0, kinds: [] };
+}
+
+export const Summary: MessageFns<Summary> = {
+  encode(message: Summary, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.buckets !== 0) {
+      writer.uint32(8).uint32(message.buckets);
+    }
+    for (const v of message.kinds) {
+      KindSummary.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Summary {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSummary();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.buckets = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.kinds.push(KindSummary.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  toJSON(message: Summary): unknown {
+    const obj: any = {};
+    if (message.buckets !== 0) {
+      obj.buckets = Math.round(message.buckets);
+    }
+    if (message.kinds?.length) {
+      obj.kinds = message.kinds.map((e) => KindSummary.toJSON(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<Summary>, I>>(base?: I): Summary {
+    return Summary.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Summary>, I>>(object: I): Summary {
+    const message = createBaseSummary();
+    message.buckets = object.buckets ?? 0;
+    message.kinds = object.kinds?.map((e) => KindSummary.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseKindSummary(): KindSummary {
+  return { kind: "", buckets: [], digests: Buffer.alloc(0) };
+}
+
+export const KindSummary: MessageFns<KindSummary> = {
+  encode(message: KindSummary, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.kind !== "") {
+      writer.uint32(10).string(message.kind);
+    }
+    if (message.buckets.length !== 0) {
+      writer.uint32(18).fork();
+      for (const v of message.buckets) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    if (message.digests.length !== 0) {
+      writer.uint32(26).bytes(message.digests);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): KindSummary {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseKindSummary();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.kind = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag === 16) {
+              message.buckets.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 18) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.buckets.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.digests = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  toJSON(message: KindSummary): unknown {
+    const obj: any = {};
+    if (message.kind !== "") {
+      obj.kind = message.kind;
+    }
+    if (message.buckets?.length) {
+      obj.buckets = message.buckets.map((e) => Math.round(e));
+    }
+    if (message.digests.length !== 0) {
+      obj.digests = base64FromBytes(message.digests);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<KindSummary>, I>>(base?: I): KindSummary {
+    return KindSummary.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<KindSummary>, I>>(object: I): KindSummary {
+    const message = createBaseKindSummary();
+    message.kind = object.kind ?? "";
+    message.buckets = object.buckets?.map((e) => e) || [];
+    message.digests = object.digests ?? Buffer.alloc(0);
     return message;
   },
 };
@@ -914,7 +1150,7 @@ export const Ack: MessageFns<Ack> = {
 };
 
 function createBaseDelta(): Delta {
-  return { version: 0, epoch: "", full: false, upserts: [], removals: [] };
+  return { version: 0, epoch: "", full: false, upserts: [], removals: [], replaced: [] };
 }
 
 export const Delta: MessageFns<Delta> = {
@@ -933,6 +1169,9 @@ export const Delta: MessageFns<Delta> = {
     }
     for (const v of message.removals) {
       ResourceRef.encode(v!, writer.uint32(42).fork()).join();
+    }
+    for (const v of message.replaced) {
+      KindBuckets.encode(v!, writer.uint32(50).fork()).join();
     }
     return writer;
   },
@@ -990,6 +1229,14 @@ export const Delta: MessageFns<Delta> = {
             message.removals.push(ResourceRef.decode(reader, reader.uint32()));
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.replaced.push(KindBuckets.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1019,6 +1266,9 @@ export const Delta: MessageFns<Delta> = {
     if (message.removals?.length) {
       obj.removals = message.removals.map((e) => ResourceRef.toJSON(e));
     }
+    if (message.replaced?.length) {
+      obj.replaced = message.replaced.map((e) => KindBuckets.toJSON(e));
+    }
     return obj;
   },
 
@@ -1032,6 +1282,99 @@ export const Delta: MessageFns<Delta> = {
     message.full = object.full ?? false;
     message.upserts = object.upserts?.map((e) => Resource.fromPartial(e)) || [];
     message.removals = object.removals?.map((e) => ResourceRef.fromPartial(e)) || [];
+    message.replaced = object.replaced?.map((e) => KindBuckets.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseKindBuckets(): KindBuckets {
+  return { kind: "", buckets: [] };
+}
+
+export const KindBuckets: MessageFns<KindBuckets> = {
+  encode(message: KindBuckets, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.kind !== "") {
+      writer.uint32(10).string(message.kind);
+    }
+    if (message.buckets.length !== 0) {
+      writer.uint32(18).fork();
+      for (const v of message.buckets) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): KindBuckets {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseKindBuckets();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.kind = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag === 16) {
+              message.buckets.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 18) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.buckets.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  toJSON(message: KindBuckets): unknown {
+    const obj: any = {};
+    if (message.kind !== "") {
+      obj.kind = message.kind;
+    }
+    if (message.buckets?.length) {
+      obj.buckets = message.buckets.map((e) => Math.round(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<KindBuckets>, I>>(base?: I): KindBuckets {
+    return KindBuckets.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<KindBuckets>, I>>(object: I): KindBuckets {
+    const message = createBaseKindBuckets();
+    message.kind = object.kind ?? "";
+    message.buckets = object.buckets?.map((e) => e) || [];
     return message;
   },
 };
