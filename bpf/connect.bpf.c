@@ -4,7 +4,7 @@
  *
  * Hooks: cgroup/connect4, connect6, sendmsg4, sendmsg6. What the application sees of it afterwards: peer.bpf.c.
  * Reads: pl_services, pl_slots, pl_members, pl_backends, pl_cgroups, pl_addresses, pl_subjects, pl_rules, pl_proxy, pl_settings,
- * pl_on_behalf_of.
+ * pl_on_behalf_of, pl_shadow.
  * Writes: pl_connections, pl_sockets, pl_udp_peers, pl_affinity, pl_counters, pl_events.
  * Returns: 1 proceed; 0 refuse: EPERM when a policy denies, ECONNREFUSED when nobody could answer.
  */
@@ -12,6 +12,7 @@
 #include "include/pillion/identity.h"
 #include "include/pillion/policy.h"
 #include "include/pillion/service.h"
+#include "include/pillion/shadow.h"
 #include "include/pillion/socket.h"
 #include "include/pillion/udp.h"
 
@@ -107,9 +108,9 @@ static __always_inline struct backend *datagram_backend(struct bpf_sock_addr *ct
 							struct service_key *service_key, const struct target *target,
 							__u64 client, __u32 *number)
 {
-	struct udp_key key = {
-		.cookie = bpf_get_socket_cookie(ctx), .addr = target->asked, .port = target->asked_port
-	};
+	struct udp_key key = { .cookie = bpf_get_socket_cookie(ctx),
+			       .addr = target->asked,
+			       .port = target->asked_port };
 	struct backend *backend = same_backend(service, &key, number);
 	struct udp_peer choice = {};
 
@@ -269,6 +270,22 @@ static __always_inline void judge_as_client(struct bpf_sock_addr *ctx, struct wh
 	who->identity = client->identity;
 }
 
+static __always_inline void shadow(struct bpf_sock_addr *ctx, const struct target *target, const struct who *who)
+{
+	struct attempt attempt = {
+		.dst = target->addr,
+		.cookie = bpf_get_socket_cookie(ctx),
+		.src_identity = who->identity,
+		.dst_identity = target->identity,
+		.port = bpf_ntohs(target->port),
+		.protocol = target->protocol,
+		.ingress = who_is_at(&target->addr).flags & ADDR_LOCAL ? 1 : 0,
+	};
+
+	if (!is_udp_reply(ctx, target))
+		judge_shadow(&attempt);
+}
+
 /* Where to, and whether it may. 0: proceed to target->addr; otherwise the errno to refuse with. */
 static __always_inline int decide(struct bpf_sock_addr *ctx, struct target *target, struct who *who, bool connected)
 {
@@ -287,8 +304,11 @@ static __always_inline int decide(struct bpf_sock_addr *ctx, struct target *targ
 	if (target->l7)
 		return 0; /* the proxy's upstream connection is judged */
 	judge_both(who->identity, target->identity, target->protocol, bpf_ntohs(target->port), &verdict);
-	if (verdict.allowed)
+	if (verdict.allowed) {
+		if (has_shadow())
+			shadow(ctx, target, who);
 		return 0;
+	}
 	if (is_udp_reply(ctx, target))
 		return ANSWER;
 	report_deny(ctx, target, who, &verdict);

@@ -13,6 +13,7 @@
 #include "include/pillion/behalf.h"
 #include "include/pillion/open.h"
 #include "include/pillion/identity.h"
+#include "include/pillion/shadow.h"
 #include "include/pillion/socket.h"
 
 #define IPPROTO_HOPOPTS_ 0
@@ -215,7 +216,8 @@ static __always_inline void expect_udp_reply(struct __sk_buff *skb, struct packe
 	struct udp_key key = {};
 	struct udp_peer *known, peer = {};
 
-	if (!bpf_map_lookup_elem(&pl_subjects, &egress) && !bpf_map_lookup_elem(&pl_subjects, &ingress))
+	if (!has_shadow() && !bpf_map_lookup_elem(&pl_subjects, &egress) &&
+	    !bpf_map_lookup_elem(&pl_subjects, &ingress))
 		return;
 	known = udp_peer(skb, packet, &key);
 	if (known) {
@@ -265,6 +267,27 @@ static __always_inline struct addr_info source_of(struct __sk_buff *skb, const s
 	return info;
 }
 
+/* `ingress` in `attempt` says whose policies are asked, as in shadow.h. */
+static __always_inline void shadow(struct __sk_buff *skb, const struct packet *packet, __u32 src, __u32 dst,
+				   bool outgoing)
+{
+	struct attempt attempt = {
+		.src = packet->src,
+		.dst = packet->dst,
+		.cookie = bpf_get_socket_cookie(skb),
+		.src_identity = src,
+		.dst_identity = dst,
+		.port = packet->dst_port,
+		.protocol = packet->protocol,
+		.ingress = 1,
+	};
+
+	if (outgoing)
+		judge_shadow(&attempt);
+	else if (src != IDENTITY_HOST)
+		shadow_denies(&attempt, dst, src, DIRECTION_SHADOW_INGRESS);
+}
+
 SEC("cgroup_skb/ingress")
 int pl_ingress(struct __sk_buff *skb)
 {
@@ -296,6 +319,9 @@ int pl_ingress(struct __sk_buff *skb)
 	if (verdict.allowed && dst.identity != who.identity && (dst.flags & (ADDR_LOCAL | ADDR_NODE)) == ADDR_LOCAL)
 		judge_both(src.identity, dst.identity, packet.protocol, packet.dst_port, &verdict);
 	if (verdict.allowed) {
+		if (has_shadow() && !(src.flags & ADDR_LOCAL) &&
+		    !(packet.protocol == IPPROTO_UDP && answers_us(skb, &packet)))
+			shadow(skb, &packet, src.identity, who.identity, false);
 		if (packet.protocol == IPPROTO_UDP)
 			expect_udp_reply(skb, &packet, who.identity, src.identity);
 		return ALLOW;
@@ -396,8 +422,11 @@ int pl_egress(struct __sk_buff *skb)
 	who_owns_skb(&who, skb);
 	dst = who_is_at(&packet.dst);
 	judge_both(who.identity, dst.identity, packet.protocol, packet.dst_port, &verdict);
-	if (verdict.allowed)
+	if (verdict.allowed) {
+		if (has_shadow())
+			shadow(skb, &packet, who.identity, dst.identity, true);
 		return ALLOW;
+	}
 	count(verdict.direction == DIRECTION_EGRESS ? COUNTER_DENY_EGRESS : COUNTER_DENY_INGRESS);
 	report(skb, &packet, &verdict, (__u64)who.identity << 32 | dst.identity);
 	return REFUSE;

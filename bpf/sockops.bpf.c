@@ -393,8 +393,8 @@ int pl_sockops(struct bpf_sock_ops *ctx)
 	else if (op == BPF_SOCK_OPS_HDR_OPT_LEN_CB || op == BPF_SOCK_OPS_WRITE_HDR_OPT_CB)
 		making_segment(ctx, op);
 	else if (op == BPF_SOCK_OPS_RTT_CB) /* data was acknowledged: the other end is established, and was told */
-		bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags &
-						       ~(BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG | BPF_SOCK_OPS_RTT_CB_FLAG));
+		bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags & ~(BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG |
+									      BPF_SOCK_OPS_RTT_CB_FLAG));
 	else if (op == BPF_SOCK_OPS_STATE_CB && ctx->args[1] == TCP_CLOSE) {
 		if (ctx->args[0] == TCP_LISTEN)
 			stopped_listening(ctx);

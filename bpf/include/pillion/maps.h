@@ -29,6 +29,7 @@ PILLION_MAP(pl_members, BPF_MAP_TYPE_HASH, struct member_key, struct member, 262
 PILLION_MAP(pl_affinity, BPF_MAP_TYPE_LRU_HASH, struct affinity_key, struct affinity, 65536, 0);
 PILLION_MAP(pl_subjects, BPF_MAP_TYPE_HASH, struct subject_key, struct subject, 65536, BPF_F_NO_PREALLOC);
 PILLION_MAP(pl_rules, BPF_MAP_TYPE_HASH, struct rule_key, struct rule, 524288, BPF_F_NO_PREALLOC);
+PILLION_MAP(pl_shadow, BPF_MAP_TYPE_LRU_HASH, struct shadow_key, struct shadow, 8192, 0);
 PILLION_MAP(pl_executables, BPF_MAP_TYPE_LRU_HASH, struct exe_key, struct exe, 4096, 0);
 PILLION_MAP(pl_listen_exes, BPF_MAP_TYPE_HASH, struct listen_key, struct listen_exe, 16384, BPF_F_NO_PREALLOC);
 PILLION_MAP(pl_origins, BPF_MAP_TYPE_HASH, struct origin_key, struct origin, 65536, BPF_F_NO_PREALLOC);

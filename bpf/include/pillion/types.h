@@ -133,9 +133,12 @@ struct backend {
 
 /* ---- policy ---- */
 
+/* SHADOW: the direction as it would be if policies in Shadow mode were enforced; only where that is another one. */
 enum direction {
 	DIRECTION_INGRESS = 1,
 	DIRECTION_EGRESS = 2,
+	DIRECTION_SHADOW_INGRESS = 5,
+	DIRECTION_SHADOW_EGRESS = 6,
 };
 
 /* pl_subjects: an identity and direction that some policy selects. Absent: everything is allowed. */
@@ -171,6 +174,21 @@ enum verdict {
 struct rule {
 	__u32 rule;
 	__u32 verdict; /* enum verdict */
+};
+
+/* pl_shadow: what a policy in Shadow mode would have denied. */
+struct shadow_key {
+	__u32 rule;
+	__u32 src_identity;
+	__u32 dst_identity;
+	__u16 port; /* of the destination, host order */
+	__u8 protocol;
+	__u8 direction; /* enum direction: DIRECTION_INGRESS or DIRECTION_EGRESS */
+};
+
+struct shadow {
+	__u64 count; /* connections; datagrams of UDP */
+	__u64 last_ns; /* CLOCK_MONOTONIC */
 };
 
 /* ---- the proxy ---- */
@@ -239,6 +257,7 @@ struct settings {
 	__be16 proxy_port;
 	__u8 pad[2];
 	__u32 has_policy; /* 0: pl_subjects is empty, nobody needs to look */
+	__u32 has_shadow; /* 0: no policy is in Shadow mode */
 };
 
 /* pl_owner: one entry, key 0: whose datapath this is. */
@@ -408,6 +427,7 @@ enum counter {
 	COUNTER_MAP_FULL, /* an insert failed */
 	COUNTER_ORIGIN_MISSING, /* PILLION_ORIGIN asked for an unknown peer */
 	COUNTER_PARSE_ERROR, /* packet that cannot be judged: dropped */
+	COUNTER_SHADOW_DENY, /* what policies in Shadow mode would have denied */
 	COUNTER_UDP_GONE, /* datagrams of sockets that are connected to an endpoint that went away */
 	COUNTER_COUNT,
 };
@@ -426,6 +446,7 @@ enum event_flag {
 	EVENT_F_L7 = 2, /* went to the proxy */
 	EVENT_F_ACCEL = 4, /* accelerated */
 	EVENT_F_OPEN_CONNECTION = 8, /* deny of a connection that was open already */
+	EVENT_F_SHADOW = 16, /* deny that did not happen: the first of its kind, the others are only counted */
 };
 
 /* pl_events: ring buffer. */

@@ -203,6 +203,7 @@ static const struct {
 	{ "objectSetVariable", object_set_variable },
 	{ "objectPrograms", object_programs },
 	{ "objectOmit", object_omit },
+	{ "hasHelper", has_helper },
 	{ "objectLoad", object_load },
 	{ "objectProgramFd", object_program_fd },
 	{ "objectClose", object_close },

@@ -54,6 +54,7 @@ EXPORT(object_open);
 EXPORT(object_set_variable);
 EXPORT(object_programs);
 EXPORT(object_omit);
+EXPORT(has_helper);
 EXPORT(object_load);
 EXPORT(object_program_fd);
 EXPORT(object_close);

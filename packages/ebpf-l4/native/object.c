@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <bpf/btf.h>
@@ -172,6 +173,38 @@ EXPORT(object_omit)
 	program = bpf_object__find_program_by_name(object, name);
 	error = program ? bpf_program__set_autoload(program, false) : -ENOENT;
 	return error ? throw_errno(env, name, error) : make_undefined(env);
+}
+
+/* (name) -> does the kernel have this helper ("set_retval")? From its BTF, as the programs' own HAS_HELPER. */
+EXPORT(has_helper)
+{
+	char name[128], wanted[160];
+	const struct btf_type *type;
+	const struct btf_enum *value;
+	bool found = false;
+	napi_value result;
+	struct call call;
+	struct btf *btf;
+	int32_t id;
+
+	if (!call_begin(&call, env, info, 1))
+		return NULL;
+	arg_string(&call, 0, name, sizeof(name));
+	if (call.failed)
+		return NULL;
+	log_clear();
+	btf = btf__load_vmlinux_btf();
+	if (!btf)
+		return throw_errno(env, "the kernel's BTF", errno);
+	snprintf(wanted, sizeof(wanted), "BPF_FUNC_%s", name);
+	id = btf__find_by_name_kind(btf, "bpf_func_id", BTF_KIND_ENUM);
+	type = id < 0 ? NULL : btf__type_by_id(btf, id);
+	value = type ? btf_enum(type) : NULL;
+	for (int i = 0; type && !found && i < btf_vlen(type); i++, value++)
+		found = !strcmp(btf__name_by_offset(btf, value->name_off), wanted);
+	btf__free(btf);
+	napi_get_boolean(env, found, &result);
+	return result;
 }
 
 /* (handle): creates or adopts the maps, verifies and loads the programs */

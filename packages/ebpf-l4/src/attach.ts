@@ -23,6 +23,26 @@ export const AttachType = {
 /** `node`: the cgroup of all pods and processes; `proxy`: the proxy's alone; `sockhash`: the map pl_sockhash. */
 export type AttachTarget = 'node' | 'proxy' | 'sockhash'
 
+/** What a node can go without; `featureCosts` says what that means. Without any other program the mesh does not run. */
+export type OptionalFeature =
+  'acceleration' | 'l7' | 'proxy-death' | 'peer-names' | 'connect-errors' | 'listeners'
+
+/** What a node that lacks it does instead. */
+export const featureCosts: Readonly<Record<OptionalFeature, string>> = {
+  acceleration: 'connections on this node go by TCP, as between nodes',
+  l7: 'services declared L7 are in their failure mode on this node',
+  'proxy-death':
+    'a dead proxy is noticed when its heartbeat is stale (400 ms) instead of at once',
+  'peer-names': 'getpeername shows the endpoint, not the service that was asked for',
+  'connect-errors':
+    'a service without endpoints is refused with EPERM instead of ECONNREFUSED',
+  listeners:
+    'acceleration Auto accelerates nothing, as the kernel cannot tell who listens; On works',
+}
+
+/** Why packets are looked at: some policy exists; an endpoint is gone that connected UDP sockets may still send to. */
+export type Reason = 'policy' | 'gone-endpoint'
+
 export interface Attachment {
   /** Function name in the object. */
   readonly program: string
@@ -31,10 +51,12 @@ export interface Attachment {
   readonly target: AttachTarget
   readonly type: number
   /**
-   * Only while some policy exists. Without any, every packet would pass these programs to learn that it may pass:
+   * Only while there is one of these. Without any, every packet would pass these programs to learn that it may pass:
    * sixteen times in a connection set-up.
    */
-  readonly onlyWithPolicy?: true
+  readonly onlyWhile?: readonly Reason[]
+  /** All that is lost without it. Absent: nothing works without it. */
+  readonly feature?: OptionalFeature
 }
 
 /** In the order of attachment: what records comes before what relies on it, what refuses comes last. */
@@ -44,24 +66,28 @@ export const attachments: readonly Attachment[] = [
     object: 'splice',
     target: 'sockhash',
     type: AttachType.skMsgVerdict,
+    feature: 'acceleration',
   },
   {
     program: 'pl_getsockopt',
     object: 'sockopt',
     target: 'proxy',
     type: AttachType.cgroupGetsockopt,
+    feature: 'l7',
   },
   {
     program: 'pl_setsockopt',
     object: 'sockopt',
     target: 'proxy',
     type: AttachType.cgroupSetsockopt,
+    feature: 'l7',
   },
   {
     program: 'pl_sock_release',
     object: 'sockopt',
     target: 'proxy',
     type: AttachType.cgroupInetSockRelease,
+    feature: 'proxy-death',
   },
   {
     program: 'pl_close',
@@ -80,12 +106,14 @@ export const attachments: readonly Attachment[] = [
     object: 'peer',
     target: 'node',
     type: AttachType.cgroupInet4Getpeername,
+    feature: 'peer-names',
   },
   {
     program: 'pl_getpeername6',
     object: 'peer',
     target: 'node',
     type: AttachType.cgroupInet6Getpeername,
+    feature: 'peer-names',
   },
   {
     program: 'pl_recvmsg4',
@@ -128,14 +156,34 @@ export const attachments: readonly Attachment[] = [
     object: 'ingress',
     target: 'node',
     type: AttachType.cgroupInetIngress,
-    onlyWithPolicy: true,
+    onlyWhile: ['policy'],
   },
   {
     program: 'pl_egress',
     object: 'ingress',
     target: 'node',
     type: AttachType.cgroupInetEgress,
-    onlyWithPolicy: true,
+    onlyWhile: ['policy', 'gone-endpoint'],
+  },
+]
+
+/** Helpers (without bpf_) that our programs do without where the kernel is too old for them: HAS_HELPER in bpf/. */
+export const optionalHelpers: readonly {
+  /** What HAS_HELPER asks for. */
+  readonly helper: string
+  readonly feature: OptionalFeature
+  /** For people. */
+  readonly needs: string
+}[] = [
+  {
+    helper: 'set_retval',
+    feature: 'connect-errors',
+    needs: 'bpf_set_retval (Linux 5.18)',
+  },
+  {
+    helper: 'get_attach_cookie', // of the same release
+    feature: 'listeners',
+    needs: 'bpf_get_netns_cookie for sockops (Linux 5.15)',
   },
 ]
 

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // The facade: open, apply, look inside, close. Traffic goes on when this object is gone.
-import { readdirSync, rmSync } from 'node:fs'
+import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { attachments, objects } from './attach.ts'
-import type { Attachment } from './attach.ts'
-import { cgroupId, cgroupLevel } from './cgroup.ts'
-import { changesPolicy, diff } from './diff.ts'
+import {
+  attachments,
+  type Attachment,
+  type OptionalFeature,
+  type Reason,
+} from './attach.ts'
+import { changesPolicy, diff, hasShadowPolicy, losesDatagrams } from './diff.ts'
 import type { Batch } from './diff.ts'
 import { BpfError } from './errors.ts'
 import { EventRecords } from './events.ts'
@@ -24,6 +27,8 @@ import {
 import type { Settings } from './gen/layout.ts'
 import { decode, KernelMap } from './kernel-map.ts'
 import type { KeyedMap, KeyOf, MapInfo, ValueOf } from './kernel-map.ts'
+import { Links } from './links.ts'
+import { loadObjects, type Lacking, type LoadOptions } from './load.ts'
 import { native } from './native.ts'
 import type { Handle, ProgramInfo } from './native.ts'
 import { openPins, processStartTime } from './pins.ts'
@@ -31,17 +36,11 @@ import type { Pins } from './pins.ts'
 import { configuredMaps } from './tables.ts'
 import type { Tables } from './tables.ts'
 
-export interface DatapathOptions {
-  /** Directory of the compiled programs, bpf/.output. */
-  readonly objectDir: string
+export interface DatapathOptions extends LoadOptions {
   /** On a bpf file system; this node's own. */
   readonly pinDir: string
-  /** cgroup v2 directory of all pods and processes of the node. */
-  readonly cgroupRoot: string
   /** cgroup v2 directory of the proxy: only there do the socket options exist. */
   readonly proxyCgroup: string
-  /** A proxy that was silent for this long is dead. Default 400. */
-  readonly deadmanMs?: number
 }
 
 export interface ApplyReport {
@@ -74,10 +73,14 @@ const noAddress = new Uint8Array(16)
  */
 export class Datapath {
   readonly adopted: boolean
+  /** What this kernel does not allow; the node runs without. */
+  readonly lacking: readonly Lacking[]
   readonly #options: DatapathOptions
   readonly #pins: Pins
   readonly #objects: ReadonlyMap<string, Handle<'object'>>
   readonly #maps: ReadonlyMap<string, KernelMap>
+  readonly #links: Links
+  readonly #attachments: readonly Attachment[]
   readonly #ring: Handle<'ring'>
   /** What we know to be in the maps; undefined after a failed write: the next apply reads them. */
   #have: Tables | undefined
@@ -85,17 +88,27 @@ export class Datapath {
   #attached = false
   /** Kept: the agent polls many times a second, and mostly finds nothing. */
   #eventBuffer = Buffer.alloc(0)
-  /** Some policy exists: packets are judged, too. */
-  #guarded = false
+  /** Why packets are looked at, if they are. */
+  readonly #reasons = new Set<Reason>()
 
   private constructor(options: DatapathOptions) {
     this.#options = options
     this.#pins = openPins(options.pinDir)
     this.adopted = readdirSync(this.#pins.maps).length > 0
-    this.#objects = loadObjects(options, this.#pins)
+    const { objects, lacking } = loadObjects(options, this.#pins.maps)
+    this.#objects = objects
+    this.lacking = lacking
+    this.#attachments = attachments.filter(({ feature }) => !this.#lacks(feature))
     this.#maps = new Map(
       mapNames.map((name) => [name, new KernelMap(name, join(this.#pins.maps, name))]),
     )
+    this.#links = new Links({
+      directory: this.#pins.links,
+      cgroupRoot: options.cgroupRoot,
+      proxyCgroup: options.proxyCgroup,
+      objects,
+      sockhashFd: this.#map('pl_sockhash').fd,
+    })
     this.#claim()
     this.#settings = settingsLayout.read(
       this.#map('pl_settings').get(zeroKey) ?? Buffer.alloc(settingsLayout.size),
@@ -104,7 +117,7 @@ export class Datapath {
     this.#askAgainForExecutables()
   }
 
-  /** Loads the programs and adopts pinned maps. Throws BpfError; the kernel is then as it was. */
+  /** Loads the programs that the kernel takes and adopts pinned maps. Throws BpfError; the kernel is then as it was. */
   static open(options: DatapathOptions): Promise<Datapath> {
     return Promise.resolve().then(() => new Datapath(options))
   }
@@ -117,7 +130,8 @@ export class Datapath {
     const have = this.#have ?? this.tables()
     const batches = diff(have, want)
     // Before the first policy is written, after the last one is gone: no packet escapes in between.
-    if (want.pl_subjects.size > 0) this.#guard()
+    if (want.pl_subjects.size > 0) this.#watchPackets('policy')
+    if (losesDatagrams(batches)) this.#watchPackets('gone-endpoint')
     this.#have = undefined // not known until all is written
     try {
       this.#write(batches)
@@ -125,10 +139,10 @@ export class Datapath {
       this.#write(diff(this.tables(), have)) // room again, and nothing stays in force by half
       throw error
     }
-    if (unknown || changesPolicy(batches)) this.#bumpPolicyGeneration()
+    if (unknown || changesPolicy(batches)) this.#policyChanged(want)
     this.#have = want
     if (!this.#attached) this.attach()
-    if (want.pl_subjects.size === 0) this.#unguard()
+    if (want.pl_subjects.size === 0) this.#noPolicy()
     return {
       writes: batches.reduce((sum, batch) => sum + batch.set.length, 0),
       deletes: batches.reduce((sum, batch) => sum + batch.delete.length, 0),
@@ -144,13 +158,15 @@ export class Datapath {
     }
   }
 
+  /** What the kernel does not allow stays off. */
   setSettings(settings: DatapathSettings): void {
+    const { proxy4, proxy6, proxyPort } = this.#lacks('l7') ? { proxyPort: 0 } : settings
     this.#writeSettings({
       ...this.#settings,
-      accel: accelModes[settings.acceleration],
-      proxy4: settings.proxy4 ?? noAddress,
-      proxy6: settings.proxy6 ?? noAddress,
-      proxyPort: settings.proxyPort,
+      accel: accelModes[this.#lacks('acceleration') ? 'off' : settings.acceleration],
+      proxy4: proxy4 ?? noAddress,
+      proxy6: proxy6 ?? noAddress,
+      proxyPort,
     })
   }
 
@@ -215,14 +231,12 @@ export class Datapath {
   verifyAttached(): string[] {
     if (!this.#attached)
       return ['no configuration was applied yet: programs are not attached']
-    return this.#wanted()
-      .filter(({ target }) => target !== 'sockhash')
-      .flatMap((attachment) => this.#verify(attachment))
+    return this.#wanted().flatMap((attachment) => this.#links.verify(attachment))
   }
 
   /** Run time of each program since statistics were switched on (`enableStats`), for benchmarks. */
   programs(): ProgramInfo[] {
-    return attachments.map((attachment) => native.progInfo(this.#programFd(attachment)))
+    return this.#attachments.map((attachment) => this.#links.info(attachment))
   }
 
   /** Lets go of the descriptors. Programs, links and maps stay. */
@@ -253,7 +267,11 @@ export class Datapath {
    * whoever finds with `verifyAttached` that somebody else took one away. Throws BpfError.
    */
   attach(): void {
-    for (const attachment of this.#wanted()) this.#attachOne(attachment)
+    for (const attachment of this.#wanted()) this.#links.attach(attachment)
+    // What an earlier build may have put there, and this one's is refused: it reads maps that nobody fills any more.
+    for (const attachment of attachments) {
+      if (this.#lacks(attachment.feature)) this.#links.detach(attachment)
+    }
     this.#attached = true
   }
 
@@ -267,101 +285,35 @@ export class Datapath {
   }
 
   #wanted(): Attachment[] {
-    return attachments.filter(({ onlyWithPolicy }) => !onlyWithPolicy || this.#guarded)
+    return this.#attachments.filter(
+      ({ onlyWhile }) => onlyWhile?.some((reason) => this.#reasons.has(reason)) ?? true,
+    )
   }
 
-  #guard(): void {
-    if (this.#guarded) return
-    this.#guarded = true
+  #lacks(feature: OptionalFeature | undefined): boolean {
+    return this.lacking.some((lack) => lack.feature === feature)
+  }
+
+  #watchPackets(reason: Reason): void {
+    if (this.#reasons.has(reason)) return
+    this.#reasons.add(reason)
     try {
       if (this.#attached) this.attach()
-      this.#writeSettings({ ...this.#settings, hasPolicy: 1 })
+      if (reason === 'policy') this.#writeSettings({ ...this.#settings, hasPolicy: 1 })
     } catch (error) {
-      this.#guarded = false // the next apply tries again
+      this.#reasons.delete(reason) // the next apply tries again
       throw error
     }
   }
 
-  #unguard(): void {
-    this.#guarded = false
+  #noPolicy(): void {
+    this.#reasons.delete('policy')
     if (this.#settings.hasPolicy !== 0)
       this.#writeSettings({ ...this.#settings, hasPolicy: 0 })
-    for (const { program, onlyWithPolicy } of attachments) {
-      if (onlyWithPolicy) rmSync(join(this.#pins.links, program), { force: true })
+    const wanted = new Set(this.#wanted())
+    for (const attachment of this.#attachments) {
+      if (!wanted.has(attachment)) this.#links.detach(attachment)
     }
-  }
-
-  #attachOne(attachment: Attachment): void {
-    try {
-      if (attachment.target === 'sockhash') {
-        const sockhash = this.#map('pl_sockhash').fd
-        native.progAttach(this.#programFd(attachment), sockhash, attachment.type)
-      } else {
-        this.#attachToCgroup(attachment)
-      }
-    } catch (cause) {
-      throw BpfError.from(`attach ${attachment.program}`, cause)
-    }
-  }
-
-  /** Replaces the program of a pinned link, atomically; a link whose cgroup is gone or another is made anew. */
-  #attachToCgroup(attachment: Attachment): void {
-    const path = join(this.#pins.links, attachment.program)
-    const cgroup = this.#cgroupOf(attachment)
-    const pinned = native.getPinned(path)
-    if (pinned >= 0) {
-      try {
-        if (BigInt(native.linkInfo(pinned).cgroupId) === cgroupId(cgroup)) {
-          native.linkUpdate(pinned, this.#programFd(attachment))
-          return
-        }
-      } finally {
-        native.closeFd(pinned)
-      }
-      rmSync(path)
-    }
-    const directory = native.openDirectory(cgroup)
-    try {
-      const link = native.linkCreate(
-        this.#programFd(attachment),
-        directory,
-        attachment.type,
-      )
-      native.pin(link, path)
-      native.closeFd(link)
-    } finally {
-      native.closeFd(directory)
-    }
-  }
-
-  #verify(attachment: Attachment): string[] {
-    try {
-      const directory = native.openDirectory(this.#cgroupOf(attachment))
-      try {
-        const { ids } = native.progQuery(directory, attachment.type, 1)
-        const { id } = native.progInfo(this.#programFd(attachment))
-        return ids.includes(id)
-          ? []
-          : [`${attachment.program} is not effective on ${this.#cgroupOf(attachment)}`]
-      } finally {
-        native.closeFd(directory)
-      }
-    } catch (error) {
-      return [`${attachment.program}: ${(error as Error).message}`]
-    }
-  }
-
-  #cgroupOf(attachment: Attachment): string {
-    return attachment.target === 'proxy'
-      ? this.#options.proxyCgroup
-      : this.#options.cgroupRoot
-  }
-
-  #programFd(attachment: Attachment): number {
-    const object = this.#objects.get(attachment.object)
-    if (object === undefined)
-      throw new BpfError('SYSTEM', `no object ${attachment.object}`)
-    return native.objectProgramFd(object, attachment.program)
   }
 
   #map(name: string): KernelMap {
@@ -370,45 +322,14 @@ export class Datapath {
     return map
   }
 
-  #bumpPolicyGeneration(): void {
+  #policyChanged(want: Tables): void {
     const policyGeneration = (this.#settings.policyGeneration + 1) >>> 0
-    this.#writeSettings({ ...this.#settings, policyGeneration })
+    const hasShadow = Number(hasShadowPolicy(want))
+    this.#writeSettings({ ...this.#settings, policyGeneration, hasShadow })
   }
 
   #writeSettings(settings: Settings): void {
     this.#map('pl_settings').setAll([[zeroKey, settingsLayout.write(settings)]])
     this.#settings = settings
-  }
-}
-
-function loadObjects(
-  options: DatapathOptions,
-  pins: Pins,
-): ReadonlyMap<string, Handle<'object'>> {
-  const level = Buffer.alloc(4)
-  level.writeUInt32LE(cgroupLevel(options.cgroupRoot))
-  const deadman = Buffer.alloc(8)
-  deadman.writeBigUInt64LE(BigInt(options.deadmanMs ?? 400) * 1_000_000n)
-  const loaded = new Map<string, Handle<'object'>>()
-  try {
-    for (const name of objects) {
-      const object = native.objectOpen(
-        join(options.objectDir, `${name}.bpf.o`),
-        pins.maps,
-      )
-      loaded.set(name, object)
-      native.objectSetVariable(object, 'config_cgroup_level', level)
-      native.objectSetVariable(object, 'config_deadman_ns', deadman)
-      native.objectLoad(object)
-    }
-    return loaded
-  } catch (cause) {
-    for (const object of loaded.values()) native.objectClose(object)
-    const { errno } = cause as { errno?: number }
-    throw BpfError.from(
-      'load',
-      cause,
-      errno === 13 || errno === 22 ? 'REJECTED' : undefined,
-    )
   }
 }

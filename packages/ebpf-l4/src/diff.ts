@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // PURE. What the maps hold and what they should hold -> writes, in an order in which every state between is correct.
+import { Direction, subjectKeyLayout } from './gen/layout.ts'
 import { configuredMaps, keyBytes } from './tables.ts'
 import type { ConfiguredMap, Table, Tables } from './tables.ts'
 
@@ -54,4 +55,25 @@ const judgedBy: ReadonlySet<string> = new Set([
 /** True when a batch can change a verdict, by a rule or by who somebody is: open connections must be judged again. */
 export function changesPolicy(batches: readonly Batch[]): boolean {
   return batches.some(({ map }) => judgedBy.has(map))
+}
+
+/**
+ * True when a backend left a set that remembers its clients: sockets that were connected to it before say so with the next
+ * datagram, which somebody must see.
+ */
+export function losesDatagrams(batches: readonly Batch[]): boolean {
+  return batches.some((batch) => batch.map === 'pl_members' && batch.delete.length > 0)
+}
+
+/** Whether some subject has a direction for policies in Shadow mode. */
+export function hasShadowPolicy({ pl_subjects }: Tables): boolean {
+  for (const key of pl_subjects.keys()) {
+    const { direction } = subjectKeyLayout.read(keyBytes(key))
+    if (
+      direction !== Direction.DIRECTION_INGRESS &&
+      direction !== Direction.DIRECTION_EGRESS
+    )
+      return true
+  }
+  return false
 }

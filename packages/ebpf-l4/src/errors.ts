@@ -76,3 +76,16 @@ function advice(code: BpfErrorCode, native: NativeError): string {
       return ''
   }
 }
+
+/** One line of what libbpf and the verifier said, without their numbers: the last thing before they gave up. */
+export function reasonOf(error: unknown): string {
+  const { message, log = '' } = error as NativeError
+  const lines = log.split('\n').map((line) => line.trim())
+  const end = lines.findLastIndex((line) => line.includes('END PROG LOAD LOG'))
+  const words = lines.slice(0, Math.max(end, 0)).findLast(isReason)
+  return words ?? lines.find((line) => line !== '')?.replace(/^libbpf: /, '') ?? message
+}
+
+function isReason(line: string): boolean {
+  return line !== '' && !/^(processed \d+ insns|libbpf:)/.test(line)
+}

@@ -14,6 +14,8 @@ export interface Native {
   objectSetVariable(object: Handle<'object'>, name: string, value: Buffer): boolean
   objectPrograms(object: Handle<'object'>): string[]
   objectOmit(object: Handle<'object'>, program: string): void
+  /** By its name without bpf_. */
+  hasHelper(name: string): boolean
   objectLoad(object: Handle<'object'>): void
   objectProgramFd(object: Handle<'object'>, name: string): number
   objectClose(object: Handle<'object'>): void

@@ -15,7 +15,7 @@ import { dirname, join } from 'node:path'
 import { BpfError } from './errors.ts'
 import { layoutHash } from './gen/layout.ts'
 
-const bpfFsMagic = 0xcafe4a11 // BPF_FS_MAGIC, linux/magic.h
+export const bpfFsMagic = 0xcafe4a11 // BPF_FS_MAGIC, linux/magic.h
 
 /** Paths below one pin directory. */
 export interface Pins {

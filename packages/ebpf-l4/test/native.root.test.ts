@@ -32,6 +32,7 @@ const arguments_: TypeErrors = {
   objectSetVariable: [object, 'config_cgroup_level', Buffer.alloc(4)],
   objectPrograms: [object],
   objectOmit: [object, 'pl_connect4'],
+  hasHelper: ['set_retval'],
   objectLoad: [object],
   objectProgramFd: [object, 'pl_connect4'],
   objectClose: [object],
@@ -173,6 +174,8 @@ t.test('descriptors that are no map, no program, no link', async (t) => {
     t.throws(() => native.progQuery(fd, 10, 0), { code: 'ERR_BPF' }, name)
     t.throws(() => native.pin(fd, join(pins, 'nothing')), { code: 'ERR_BPF' }, name)
   }
+  t.equal(native.hasHelper('map_lookup_elem'), true)
+  t.equal(native.hasHelper('no_such_helper'), false)
   t.equal(native.progById(2 ** 31 - 1), -1, 'no such program')
   t.throws(() => native.mapLookup(program, four, four), { code: 'ERR_LENGTH' })
   t.throws(() => native.ringbufOpen(map, 160), failed(22), 'a hash is no ring buffer')

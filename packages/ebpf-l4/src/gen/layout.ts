@@ -61,6 +61,8 @@ export type FailureMode = (typeof FailureMode)[keyof typeof FailureMode]
 export const Direction = {
   DIRECTION_INGRESS: 1,
   DIRECTION_EGRESS: 2,
+  DIRECTION_SHADOW_INGRESS: 5,
+  DIRECTION_SHADOW_EGRESS: 6,
 } as const
 export type Direction = (typeof Direction)[keyof typeof Direction]
 
@@ -113,8 +115,9 @@ export const Counter = {
   COUNTER_MAP_FULL: 12,
   COUNTER_ORIGIN_MISSING: 13,
   COUNTER_PARSE_ERROR: 14,
-  COUNTER_UDP_GONE: 15,
-  COUNTER_COUNT: 16,
+  COUNTER_SHADOW_DENY: 15,
+  COUNTER_UDP_GONE: 16,
+  COUNTER_COUNT: 17,
 } as const
 export type Counter = (typeof Counter)[keyof typeof Counter]
 
@@ -133,6 +136,7 @@ export const EventFlag = {
   EVENT_F_L7: 2,
   EVENT_F_ACCEL: 4,
   EVENT_F_OPEN_CONNECTION: 8,
+  EVENT_F_SHADOW: 16,
 } as const
 export type EventFlag = (typeof EventFlag)[keyof typeof EventFlag]
 
@@ -170,7 +174,7 @@ export const ownerLayout: Layout<Owner> = {
   },
 }
 
-/** struct settings, 48 bytes. */
+/** struct settings, 52 bytes. */
 export interface Settings {
   readonly policyGeneration: number
   readonly accel: number
@@ -178,10 +182,11 @@ export interface Settings {
   readonly proxy6: Uint8Array
   readonly proxyPort: number
   readonly hasPolicy: number
+  readonly hasShadow: number
 }
 
 export const settingsLayout: Layout<Settings> = {
-  size: 48,
+  size: 52,
   read: (from, at = 0) => ({
     policyGeneration: from.readUInt32LE(at + 0),
     accel: from.readUInt32LE(at + 4),
@@ -189,14 +194,16 @@ export const settingsLayout: Layout<Settings> = {
     proxy6: from.subarray(at + 24, at + 40),
     proxyPort: from.readUInt16BE(at + 40),
     hasPolicy: from.readUInt32LE(at + 44),
+    hasShadow: from.readUInt32LE(at + 48),
   }),
-  write: (value, into = Buffer.alloc(48), at = 0) => {
+  write: (value, into = Buffer.alloc(52), at = 0) => {
     into.writeUInt32LE(value.policyGeneration, at + 0)
     into.writeUInt32LE(value.accel, at + 4)
     putBytes(into, at + 8, value.proxy4, 16)
     putBytes(into, at + 24, value.proxy6, 16)
     into.writeUInt16BE(value.proxyPort, at + 40)
     into.writeUInt32LE(value.hasPolicy, at + 44)
+    into.writeUInt32LE(value.hasShadow, at + 48)
     return into
   },
 }
@@ -562,6 +569,56 @@ export const ruleLayout: Layout<Rule> = {
   write: (value, into = Buffer.alloc(8), at = 0) => {
     into.writeUInt32LE(value.rule, at + 0)
     into.writeUInt32LE(value.verdict, at + 4)
+    return into
+  },
+}
+
+/** struct shadow_key, 16 bytes. */
+export interface ShadowKey {
+  readonly rule: number
+  readonly srcIdentity: number
+  readonly dstIdentity: number
+  readonly port: number
+  readonly protocol: number
+  readonly direction: number
+}
+
+export const shadowKeyLayout: Layout<ShadowKey> = {
+  size: 16,
+  read: (from, at = 0) => ({
+    rule: from.readUInt32LE(at + 0),
+    srcIdentity: from.readUInt32LE(at + 4),
+    dstIdentity: from.readUInt32LE(at + 8),
+    port: from.readUInt16LE(at + 12),
+    protocol: from.readUInt8(at + 14),
+    direction: from.readUInt8(at + 15),
+  }),
+  write: (value, into = Buffer.alloc(16), at = 0) => {
+    into.writeUInt32LE(value.rule, at + 0)
+    into.writeUInt32LE(value.srcIdentity, at + 4)
+    into.writeUInt32LE(value.dstIdentity, at + 8)
+    into.writeUInt16LE(value.port, at + 12)
+    into.writeUInt8(value.protocol, at + 14)
+    into.writeUInt8(value.direction, at + 15)
+    return into
+  },
+}
+
+/** struct shadow, 16 bytes. */
+export interface Shadow {
+  readonly count: bigint
+  readonly lastNs: bigint
+}
+
+export const shadowLayout: Layout<Shadow> = {
+  size: 16,
+  read: (from, at = 0) => ({
+    count: from.readBigUInt64LE(at + 0),
+    lastNs: from.readBigUInt64LE(at + 8),
+  }),
+  write: (value, into = Buffer.alloc(16), at = 0) => {
+    into.writeBigUInt64LE(value.count, at + 0)
+    into.writeBigUInt64LE(value.lastNs, at + 8)
     return into
   },
 }
@@ -1126,6 +1183,7 @@ export const maps = {
   pl_affinity: { key: affinityKeyLayout, value: affinityLayout },
   pl_subjects: { key: subjectKeyLayout, value: subjectLayout },
   pl_rules: { key: ruleKeyLayout, value: ruleLayout },
+  pl_shadow: { key: shadowKeyLayout, value: shadowLayout },
   pl_executables: { key: exeKeyLayout, value: exeLayout },
   pl_listen_exes: { key: listenKeyLayout, value: listenExeLayout },
   pl_origins: { key: originKeyLayout, value: originLayout },
@@ -1157,6 +1215,7 @@ export const mapNames = [
   'pl_affinity',
   'pl_subjects',
   'pl_rules',
+  'pl_shadow',
   'pl_executables',
   'pl_listen_exes',
   'pl_origins',
@@ -1176,4 +1235,4 @@ export const mapNames = [
 ] as const
 
 /** Changes with every change of a struct or map: datapaths with different ones never share maps. */
-export const layoutHash = '247969deda28'
+export const layoutHash = '7fc8d13fcfb6'

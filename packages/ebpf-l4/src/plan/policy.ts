@@ -51,14 +51,16 @@ interface Fragment {
 
 function fragment(policy: SubjectPolicy | undefined): Fragment {
   if (policy === undefined) return { subjects: [], rules: [] }
-  const { identity, ingress, egress } = policy
-  const both = [
+  const { identity, ingress, egress, shadowIngress, shadowEgress } = policy
+  const directions = [
     directionFragment(identity, Direction.DIRECTION_INGRESS, ingress),
     directionFragment(identity, Direction.DIRECTION_EGRESS, egress),
+    directionFragment(identity, Direction.DIRECTION_SHADOW_INGRESS, shadowIngress),
+    directionFragment(identity, Direction.DIRECTION_SHADOW_EGRESS, shadowEgress),
   ]
   return {
-    subjects: both.flatMap(({ subjects }) => subjects),
-    rules: both.flatMap(({ rules }) => rules),
+    subjects: directions.flatMap(({ subjects }) => subjects),
+    rules: directions.flatMap(({ rules }) => rules),
   }
 }
 
