@@ -7,11 +7,9 @@ import {
   isMappedIPv4,
   L7Protocol,
   l7ProtocolToJSON,
-  placeOf,
   Protocol,
   reservedName,
   ReservedIdentity,
-  selectEndpoints,
   type Endpoint,
   type Resources,
   type ServicePort,
@@ -21,11 +19,11 @@ import {
   Direction,
   judge,
   passesIngress,
-  serviceNameOf,
   type Judgement,
   type PolicyTables,
 } from '@pillion/ebpf-l4'
 import { almostAllowed } from './almost.ts'
+import { chooseEndpoints, findService, type Asked } from './destinations.ts'
 import { AgentError } from './errors.ts'
 import { addressKey, Names } from './names.ts'
 import { hasPrefix, parsed, splitPort, tryParse } from './peers.ts'
@@ -91,12 +89,12 @@ class Explainer {
   explain(from: string, to: string): Explanation {
     const source = this.#source(from)
     const { host, port } = splitPort(to)
-    const service = this.#service(host, port)
-    if (service === undefined) {
+    const asked = findService(this.#input.resources, host, port)
+    if (asked === undefined) {
       const destination = this.#plainDestination(host, port)
       return this.#kernelPath(source, [destination], Protocol.TCP)
     }
-    return this.#toService(source, service)
+    return this.#toService(source, asked)
   }
 
   #add(what: string, result: string): void {
@@ -134,32 +132,6 @@ class Explainer {
     )
   }
 
-  /** The ServicePort that "namespace/service" or a cluster address with this port means. */
-  #service(host: string, port: number | undefined): ServicePort | undefined {
-    const address = tryParse(host)
-    const ports = [...this.#input.resources.servicePort.values()].filter((service) =>
-      address === undefined
-        ? `${service.namespace}/${service.service}` === host
-        : service.addresses.some((a) => a.equals(address)),
-    )
-    if (ports.length === 0) return undefined
-    const matching = ports.filter(
-      (service) => port === undefined || service.port === port,
-    )
-    const numbers = new Set(matching.map((service) => service.port))
-    if (numbers.size === 1) {
-      // A port may exist in TCP and in UDP.
-      return matching.find(({ protocol }) => protocol === Protocol.TCP) ?? matching[0]
-    }
-    const known = [...new Set(ports.map((service) => service.port))].join(', ')
-    throw new AgentError(
-      'QUESTION',
-      port === undefined
-        ? `${host} has several ports, say which: ${known}`
-        : `${host} has no port ${port}, only ${known}`,
-    )
-  }
-
   #plainDestination(host: string, port: number | undefined): Destination {
     const address = tryParse(host) ?? this.#podAddress(host)
     if (port === undefined) {
@@ -190,16 +162,22 @@ class Explainer {
     return best.identity
   }
 
-  #toService(source: Source, service: ServicePort): Explanation {
-    const name = `${service.namespace}/${service.service}:${service.port}`
-    const addresses = service.addresses.map(formatAddress).join(', ') || 'headless'
-    this.#add('service', `${name} (${addresses})`)
-    const { candidates, total } = this.#endpoints(service)
+  #toService(source: Source, asked: Asked): Explanation {
+    const { service } = asked
+    this.#add('service', serviceText(asked))
+    const { resources, node } = this.#input
+    const { candidates, total, locality } = chooseEndpoints(resources, node, asked)
     const declared =
       service.l7Protocol !== L7Protocol.UNSPECIFIED && service.protocol === Protocol.TCP
     if (!declared) this.#add('L7', 'not declared: carried by the kernel')
     const l7 = declared && this.#proxyPath(service)
     if (l7 === 'refused') return { verdict: 'deny', gear: 3, steps: this.#steps }
+    if (locality !== undefined) this.#add('locality', locality)
+    const { affinitySeconds } = service
+    if (affinitySeconds > 0 && candidates.length > 1) {
+      const result = `ClientIP: a client keeps its endpoint until it was silent for ${affinitySeconds} s`
+      this.#add('affinity', result)
+    }
     const list = candidates.map((e) => this.#endpointText(e, candidates)).join(', ')
     this.#add(
       'endpoints',
@@ -230,24 +208,15 @@ class Explainer {
     return reject ? 'refused' : 'bypass'
   }
 
-  #endpoints(service: ServicePort): { candidates: Endpoint[]; total: number } {
-    const { endpoint, servicePort } = this.#input.resources
-    const own = [...endpoint].filter(
-      ([name]) => servicePort.get(serviceNameOf(name)) === service,
-    )
-    const messages = own.map(([, message]) => message)
-    const families =
-      service.addresses.length === 0 ? messages : ofFamilies(service, messages)
-    const { localOnly } = service
-    const from = { ...placeOf(this.#input.resources, this.#input.node), localOnly }
-    return { candidates: selectEndpoints(families, from), total: families.length }
-  }
-
-  #endpointText({ address, port, pod, node, weight }: Endpoint, all: Endpoint[]): string {
+  #endpointText(
+    { address, port, pod, node, weight, terminating }: Endpoint,
+    all: readonly Endpoint[],
+  ): string {
     const own = all.filter((e) => isMappedIPv4(e.address) === isMappedIPv4(address))
     const sum = own.reduce((total, e) => total + Math.max(1, e.weight), 0)
     const share = Math.round((Math.max(1, weight) / sum) * 1000) / 10
-    return `${formatEndpoint(address, port)} (${pod} on ${node}, ${share} %)`
+    const state = terminating ? ', terminating' : ''
+    return `${formatEndpoint(address, port)} (${pod} on ${node}, ${share} %${state})`
   }
 
   #kernelPath(
@@ -353,7 +322,11 @@ class Explainer {
   }
 }
 
-function ofFamilies(service: ServicePort, endpoints: readonly Endpoint[]): Endpoint[] {
-  const families = new Set(service.addresses.map(isMappedIPv4))
-  return endpoints.filter(({ address }) => families.has(isMappedIPv4(address)))
+/** Which service, and by what it was met. */
+function serviceText({ service, by, address }: Asked): string {
+  const name = `${service.namespace}/${service.service}:${service.port}`
+  const at = address === undefined ? '' : formatAddress(address)
+  if (by === 'external') return `${name} (external address ${at})`
+  if (by === 'node-port') return `${name} (node port ${service.nodePort} at ${at})`
+  return `${name} (${service.addresses.map(formatAddress).join(', ') || 'headless'})`
 }

@@ -9,6 +9,7 @@ import {
   type ServicePort,
   type Workload,
 } from '@pillion/contract'
+import { isNodeAddress } from './destinations.ts'
 
 /** Who is at one end of a connection, as far as known; empty text: unknown. */
 export interface Peer {
@@ -73,12 +74,17 @@ const endpointsByAddress = indexed(
 const servicesByAddress = indexed((services: ReadonlyMap<string, ServicePort>) => {
   const index = new Map<string, ServicePort>()
   for (const service of services.values()) {
-    for (const address of service.addresses) {
+    for (const address of [...service.addresses, ...service.externalAddresses]) {
       index.set(`${addressKey(address)}${service.port}/${service.protocol}`, service)
     }
   }
   return index
 })
+
+const servicesByNodePort = indexed(
+  (services: ReadonlyMap<string, ServicePort>) =>
+    new Map([...services.values()].map((s) => [`${s.nodePort}/${s.protocol}`, s])),
+)
 
 export class Names {
   readonly resources: Resources
@@ -153,11 +159,14 @@ export class Names {
     }
   }
 
-  /** The ServicePort behind a cluster address. */
+  /** The ServicePort behind a cluster address, an external address or a node port. */
   service(address: Uint8Array, port: number, protocol: number): ServicePort | undefined {
-    return servicesByAddress(this.resources.servicePort).get(
-      `${addressKey(address)}${port}/${protocol}`,
-    )
+    const { servicePort } = this.resources
+    const key = `${addressKey(address)}${port}/${protocol}`
+    const service = servicesByAddress(servicePort).get(key)
+    if (service !== undefined || port === 0) return service
+    if (!isNodeAddress(this.resources, address)) return undefined
+    return servicesByNodePort(servicePort).get(`${port}/${protocol}`)
   }
 
   /** Text of a rule; undefined for 0. */

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+import { parseAddress, type Resource } from '@pillion/contract'
 import { initialState, plan } from '@pillion/ebpf-l4'
 import t from 'tap'
 import { explain, type ExplainInput } from '../src/explain.ts'
 import { splitPort } from '../src/peers.ts'
-import { resourcesOf, shop } from './support/resources.ts'
+import { of, resourcesOf, shop } from './support/resources.ts'
 
 const resources = resourcesOf(shop)
 const context = {
@@ -80,6 +81,86 @@ t.test('no endpoint', async (t) => {
   const got = ask('shop/web-1', 'shop/api', { resources: none })
   t.equal(got.verdict, 'deny')
   t.match(step(got, 'connect'), /ECONNREFUSED/)
+})
+
+/** The shop with other words about api and its endpoints. */
+function altered(
+  api: object,
+  endpoints: Readonly<Record<string, object>> = {},
+  ...more: Resource[]
+): ReturnType<typeof resourcesOf> {
+  const change = (resource: Resource): Resource => {
+    const { name, body } = resource
+    if (body?.$case === 'servicePort' && name === 'shop/api:80/TCP')
+      return of('servicePort', name, { ...body.value, ...api })
+    const address = name.split('|')[1]?.split(':')[0] ?? ''
+    const rest = endpoints[address]
+    if (body?.$case === 'endpoint' && rest !== undefined)
+      return of('endpoint', name, { ...body.value, ...rest })
+    return resource
+  }
+  return resourcesOf([...shop.map(change), ...more])
+}
+
+const zone = of('node', 'node-1', { name: 'node-1', zone: 'zone-a' })
+
+t.test('a node port and an external address are the service', async (t) => {
+  const resources = altered({
+    ...{ nodePort: 30_080, externalAddresses: [parseAddress('198.51.100.7')] },
+  })
+  const port = ask('shop/web-1', '10.245.0.1:30080', { resources })
+  t.match(port, { verdict: 'allow', gear: 0, rule: /ingress\[0\]/ })
+  t.match(step(port, 'service'), 'shop/api:80 (node port 30080 at 10.245.0.1)')
+  t.match(step(port, 'endpoints'), /2 of 2/)
+  const external = ask('shop/web-1', '198.51.100.7:80', { resources })
+  t.match(step(external, 'service'), 'shop/api:80 (external address 198.51.100.7)')
+  for (const other of ['198.51.100.7:81', '10.245.0.1:30081', '10.244.1.3:30080']) {
+    const got = ask('shop/web-1', other, { resources })
+    t.match(step(got, 'destination'), /no service address/, other)
+  }
+})
+
+t.test('internalTrafficPolicy Local', async (t) => {
+  const local = altered({ localOnly: true, nodePort: 30_080 })
+  const got = ask('shop/web-1', 'shop/api', { resources: local })
+  t.equal(step(got, 'locality'), 'internalTrafficPolicy Local: only endpoints of node-1')
+  t.match(step(got, 'endpoints'), /^1 of 2 in use: 10\.244\.1\.3/)
+  const port = ask('shop/web-1', '10.245.0.1:30080', { resources: local })
+  t.match(step(port, 'endpoints'), /^2 of 2/, 'a node port is not bound by it')
+  const elsewhere = altered({ localOnly: true }, { '10.244.1.3': { node: 'node-2' } })
+  const none = ask('shop/web-1', 'shop/api', { resources: elsewhere })
+  t.match(none, { verdict: 'deny' })
+  t.match(step(none, 'connect'), /ECONNREFUSED/)
+  t.match(step(none, 'locality'), /Local/, 'and why')
+})
+
+t.test('hints, affinity and the last resort', async (t) => {
+  const hints = {
+    '10.244.1.3': { hintZones: ['zone-b'] },
+    '10.244.2.3': { hintZones: ['zone-a'] },
+  }
+  const near = ask('shop/web-1', 'shop/api', { resources: altered({}, hints, zone) })
+  t.equal(step(near, 'locality'), 'hinted for zone zone-a')
+  t.match(step(near, 'endpoints'), /^1 of 2 in use: 10\.244\.2\.3/)
+  const unknown = ask('shop/web-1', 'shop/api', { resources: altered({}, hints) })
+  t.equal(step(unknown, 'locality'), '')
+  const nodes = {
+    '10.244.1.3': { hintNodes: ['node-1'] },
+    '10.244.2.3': { hintNodes: ['node-2'] },
+  }
+  const own = ask('shop/web-1', 'shop/api', { resources: altered({}, nodes) })
+  t.equal(step(own, 'locality'), 'hinted for node-1')
+  const sticky = altered({ affinitySeconds: 60 })
+  t.match(
+    step(ask('shop/web-1', 'shop/api', { resources: sticky }), 'affinity'),
+    /ClientIP: .* 60 s/,
+  )
+  const leaving = altered(
+    {},
+    { '10.244.1.3': { terminating: true }, '10.244.2.3': { ready: false } },
+  )
+  const last = ask('shop/web-1', 'shop/api', { resources: leaving })
+  t.match(step(last, 'endpoints'), /^1 of 2 in use: .*100 %, terminating/)
 })
 
 t.test('questions that cannot be answered', async (t) => {
