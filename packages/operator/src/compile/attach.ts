@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // PURE: which routes and L7Services apply to which port of which Service, and which of them lose (GEP-1294).
 import { FailureMode, L7Protocol } from '@pillion/contract'
-import { keyOf, type ApiObject } from '../api/object.ts'
+import { describeKey, keyOf, type ApiObject } from '../api/object.ts'
 import type { ParentRef } from '../api/route.ts'
 import type { Snapshot } from '../index/objects.ts'
 import { accepted, refused, type Condition } from './condition.ts'
 import { compileTrafficPolicies, type RetryConstraint } from './traffic-policies.ts'
 import { unsupported } from './unsupported.ts'
+import { missingService, noPort } from './wording.ts'
 
 export type Route = ApiObject<'HTTPRoute'> | ApiObject<'GRPCRoute'>
 export type Service = ApiObject<'Service'>
@@ -56,6 +57,8 @@ const routable = new Set([
 /** What becomes of a parentRef: the ports that it means, and why it does not apply, if it does not. */
 interface Parent {
   readonly parentRef: ParentRef
+  /** "spec.parentRefs[0]". */
+  readonly at: string
   readonly targets: ReadonlySet<string>
   refusal: Condition | undefined
 }
@@ -72,20 +75,22 @@ export function attach(snapshot: Snapshot): Attachments {
   const routes = new Map<string, { target: Target; routes: Route[] }>()
   const parentsOf = new Map<Route, Parent[]>()
   for (const route of [...snapshot.HTTPRoute.values(), ...snapshot.GRPCRoute.values()]) {
-    const parentRefs = route.spec.parentRefs.filter(isService)
-    if (parentRefs.length === 0) continue
+    const refs = route.spec.parentRefs.flatMap((parentRef, i) =>
+      isService(parentRef) ? [{ parentRef, at: `spec.parentRefs[${i}]` }] : [],
+    )
+    if (refs.length === 0) continue
     const reasons = unsupported(route)
     const whole =
       reasons.length > 0 ? refused('UnsupportedValue', reasons.join('; ')) : undefined
-    const parents = parentRefs.map((parentRef): Parent => {
+    const parents = refs.map(({ parentRef, at }): Parent => {
       const targets = whole === undefined ? targetsOf(snapshot, route, parentRef) : []
       if (typeof targets === 'string') {
-        const refusal = refused('NoMatchingParent', targets)
-        return { parentRef, targets: new Set(), refusal }
+        const refusal = refused('NoMatchingParent', `${at}: ${targets}`)
+        return { parentRef, at, targets: new Set(), refusal }
       }
       for (const target of targets) addRoute(routes, target, route)
       const names = new Set(targets.map(({ name }) => name))
-      return { parentRef, targets: names, refusal: whole }
+      return { parentRef, at, targets: names, refusal: whole }
     })
     parentsOf.set(route, parents)
   }
@@ -142,9 +147,9 @@ function targetsOf(
 ): Target[] | string {
   const name = `${parent.namespace ?? route.metadata.namespace}/${parent.name}`
   const service = snapshot.Service.get(name)
-  if (service === undefined) return `Service ${name} does not exist`
+  if (service === undefined) return missingService(name)
   if (service.spec.type === 'ExternalName')
-    return `Service ${name} is of type ExternalName`
+    return `Service ${name} is of type ExternalName: it has no address to route for`
   if (service.spec.clusterIP === 'None')
     return `Service ${name} is headless: it has no address to route for`
   const port = parent.port ?? undefined
@@ -159,8 +164,7 @@ function targetsOf(
         section !== undefined ||
         routable.has(candidate.appProtocol ?? 'http')),
   )
-  if (found.length === 0)
-    return `Service ${name} has no TCP port ${port ?? section ?? 'for HTTP or gRPC'}`
+  if (found.length === 0) return noPort(service, port ?? section ?? 'for HTTP or gRPC')
   return found.map((candidate) => ({
     name: servicePortName(service, candidate),
     service,
@@ -190,15 +194,15 @@ function resolve(
     (route) => route.metadata.namespace === target.service.metadata.namespace,
   )
   const deciding = own.length > 0 ? own : routes
-  const kind = deciding.some((route) => route.kind === 'GRPCRoute')
-    ? 'GRPCRoute'
-    : 'HTTPRoute'
+  const first = deciding.find((route) => route.kind === 'GRPCRoute') ?? deciding[0]
+  const kind = first?.kind ?? 'HTTPRoute'
   for (const route of routes) {
     if (route.kind === kind) continue
-    const message = `${target.name} has a ${kind}; one port has routes of one kind`
+    const winner = first && describeKey(keyOf(first))
+    const message = `${target.name} has ${winner}; a port has routes of one kind: use another port, or delete one of them`
     for (const parent of parentsOf.get(route) ?? []) {
       if (parent.targets.has(target.name))
-        parent.refusal ??= refused('Conflicted', message)
+        parent.refusal ??= refused('Conflicted', `${parent.at}: ${message}`)
     }
   }
   return routes.filter((route) => route.kind === kind)
@@ -237,21 +241,17 @@ function declared(
     if (service === undefined || ports.length === 0) {
       const what =
         service === undefined
-          ? 'does not exist'
-          : `has no TCP port${port === undefined ? '' : ` ${port}`}`
-      conditions.set(key, [
-        refused(
-          'TargetNotFound',
-          `Service ${l7Service.metadata.namespace}/${name} ${what}`,
-        ),
-      ])
+          ? missingService(`${l7Service.metadata.namespace}/${name}`)
+          : noPort(service, port ?? '')
+      conditions.set(key, [refused('TargetNotFound', `spec.targetRef: ${what}`)])
       continue
     }
     const names = ports.map((each) => servicePortName(service, each))
     const mine = names.filter((each) => !out.has(each))
     if (mine.length === 0) {
       const winners = new Set(names.map((each) => out.get(each)?.metadata.name))
-      const message = `every port is declared by L7Service ${[...winners].join(', ')}`
+      const others = [...winners].join(', ')
+      const message = `spec.targetRef: every port of it is declared by L7Service ${others}; delete one, or let each name its own port`
       conditions.set(key, [refused('Conflicted', message)])
       continue
     }

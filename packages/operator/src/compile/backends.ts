@@ -8,6 +8,7 @@ import { servicePortName, type Route } from './attach.ts'
 import type { Condition } from './condition.ts'
 import { compileFilters } from './filters.ts'
 import { numberOf, type Pool } from './pool.ts'
+import { missingService, noPort } from './wording.ts'
 
 /** Resolves backendRefs, and remembers per route what could not be resolved. */
 export class Backends {
@@ -57,7 +58,8 @@ export class Backends {
                 type: 'ResolvedRefs',
                 status: 'False',
                 reason: problem.reason,
-                message: [...problem.messages].join('; '),
+                // What it costs, once: the Gateway API wants the share of such a backend to fail.
+                message: `${[...problem.messages].join('; ')}; their share of requests is answered with 500`,
               },
         ]
       }),
@@ -74,21 +76,20 @@ export class Backends {
       return ''
     }
     if ((ref.group !== '' && ref.group !== 'core') || ref.kind !== 'Service') {
-      return bad('InvalidKind', `${ref.group}/${ref.kind} is no Service`)
+      const kind = ref.group === '' ? ref.kind : `${ref.group}/${ref.kind}`
+      return bad('InvalidKind', `kind ${kind} is not supported, only Service`)
     }
     const name = `${ref.namespace ?? route.metadata.namespace}/${ref.name}`
     const service = this.#snapshot.Service.get(name)
-    if (service === undefined || service.spec.type === 'ExternalName') {
-      return bad('BackendNotFound', `Service ${name} does not exist`)
-    }
-    if (ref.port === undefined || ref.port === null) {
-      return bad('UnsupportedValue', `port is missing for Service ${name}`)
-    }
+    if (service === undefined) return bad('BackendNotFound', missingService(name))
+    if (service.spec.type === 'ExternalName')
+      return bad('BackendNotFound', `Service ${name} is of type ExternalName`)
+    if (ref.port === undefined || ref.port === null)
+      return bad('UnsupportedValue', `name a port of Service ${name}`)
     const port = service.spec.ports.find(
       (each) => each.port === ref.port && each.protocol === 'TCP',
     )
-    if (port === undefined)
-      return bad('BackendNotFound', `Service ${name} has no TCP port ${ref.port}`)
+    if (port === undefined) return bad('BackendNotFound', noPort(service, ref.port))
     return servicePortName(service, port)
   }
 }

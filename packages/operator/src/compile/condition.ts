@@ -9,6 +9,8 @@ export interface Condition {
     | 'Programmed'
     /** Of the Mesh: its nodes' processes are connected and hold what is published. */
     | 'NodesReady'
+    /** Of the Mesh: something that is wanted does not work on some nodes. */
+    | 'Degraded'
   readonly status: 'True' | 'False'
   readonly reason: string
   readonly message: string
@@ -16,7 +18,7 @@ export interface Condition {
 
 /** True for a condition whose status says that something is wrong. */
 export function isBad({ type, status }: Pick<Condition, 'type' | 'status'>): boolean {
-  return (type === 'PartiallyInvalid') === (status === 'True')
+  return (type === 'PartiallyInvalid' || type === 'Degraded') === (status === 'True')
 }
 
 /** Conditions by object key. */
@@ -26,7 +28,7 @@ export const accepted: Condition = {
   type: 'Accepted',
   status: 'True',
   reason: 'Accepted',
-  message: 'in force',
+  message: 'valid; Programmed says on how many nodes it is in force',
 }
 
 export function refused(reason: string, message: string): Condition {

@@ -50,7 +50,7 @@ function claim(
   for (const [i, { group, kind, name }] of spec.targetRefs.entries()) {
     const at = `spec.targetRefs[${i}]`
     if ((group !== '' && group !== 'core') || kind !== 'Service')
-      return refused('Invalid', `${at}: ${group}/${kind} is not a Service`)
+      return refused('Invalid', `${at}: ${group}/${kind} is not supported, only Service`)
     const service = `${metadata.namespace}/${name}`
     if (!snapshot.Service.has(service))
       return refused('TargetNotFound', `${at}: Service ${service} does not exist`)
@@ -58,7 +58,7 @@ function claim(
     if (owner !== undefined)
       return refused(
         'Conflicted',
-        `${at}: Service ${service} has XBackendTrafficPolicy ${owner.metadata.name}`,
+        `${at}: Service ${service} has XBackendTrafficPolicy ${owner.metadata.name}, which is older; delete one of them`,
       )
     services.push(service)
   }
