@@ -19,7 +19,7 @@ MANIFESTS := package.json pnpm-lock.yaml pnpm-workspace.yaml $(wildcard packages
 C_SOURCES := $(wildcard bpf/*.c bpf/include/pillion/*.h packages/*/native/*.c packages/*/native/*.h \
 	bench/load/*.c test/*/*.c packages/*/test/*.c packages/*/test/support/*.c)
 
-.PHONY: help bootstrap bpf native gen build check static format test bench bench-propagation demo images clean distclean
+.PHONY: help bootstrap bpf native gen build check static format test bench bench-propagation demo apiserver images clean distclean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -77,6 +77,9 @@ bench-propagation: build ## simulate a change on its way to 200 nodes; writes be
 
 demo: build ## two nodes, one shop: the mesh at work, then nothing left behind
 	@node examples/demo.ts
+
+apiserver: build ## an API server for `pillion lab up --kubeconfig`, until interrupted; writes FILE (.cache/lab.kubeconfig)
+	@node test/support/apiserver/main.ts $(or $(FILE),.cache/lab.kubeconfig)
 
 images: ## container images of operator, agent and proxy, where an engine exists; PREFIX=example.org/mesh/
 	@images/make.sh $(PREFIX)

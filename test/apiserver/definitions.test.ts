@@ -29,6 +29,11 @@ async function validation(t: Test, server: ApiServer): Promise<void> {
     await client.create(path, widget('a', { spec: { colour: 'red', unknown: 1 } })),
   )
   t.same(made.spec, { colour: 'red', size: 3 }, 'pruned and with defaults')
+  const free = { any: { thing: [1] } }
+  const kept = await client.create(path, widget('free', { spec: { free } }), {
+    query: { fieldValidation: 'Strict' },
+  })
+  t.same(object(kept).spec, { free, size: 3 }, 'unknown fields that are to be preserved')
   const strict = await client.create(path, widget('b', { spec: { unknown: 1 } }), {
     query: { fieldValidation: 'Strict' },
   })

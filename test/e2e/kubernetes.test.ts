@@ -143,6 +143,8 @@ const checks: Readonly<Record<string, (t: Test, cluster: Cluster) => Promise<voi
     t.match(l7.out, /HTTP\/1.1 200/, l7.err)
     const canary = await curl('http://api/', '-H', 'x-canary: yes')
     t.match(canary.out, /v2/, 'routed by header')
+    const others = async () => /"version":"v1"/.test((await curl('http://api/')).out)
+    await until('without it the others', others, 20_000)
   },
 
   ["the route's status is in the API"]: async (t, { server, api, apply }) => {

@@ -64,7 +64,7 @@ function prune(
   path: string,
   pruned: string[],
 ): void {
-  if (isObject(value) && schema.additionalProperties === undefined) {
+  if (isObject(value) && schema.additionalProperties === undefined && !keeps(schema)) {
     for (const key of Object.keys(value)) {
       if (schema.properties?.[key] !== undefined) continue
       delete value[key]
@@ -73,6 +73,12 @@ function prune(
   }
   for (const [child, below, at] of children(value, schema, path))
     prune(child, below, at, pruned)
+}
+
+/** What others' definitions may say, and ours do not. */
+function keeps(schema: StructuralSchema): boolean {
+  const field = 'x-kubernetes-preserve-unknown-fields'
+  return (schema as { [field]?: boolean })[field] === true
 }
 
 /** No field of ours is nullable: a null is as good as absent, except as an item of a list. */

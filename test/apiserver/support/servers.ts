@@ -94,6 +94,7 @@ const widgetSchema = {
         min: { type: 'integer' },
         max: { type: 'integer' },
         parts: { type: 'array', items: text },
+        free: { type: 'object', 'x-kubernetes-preserve-unknown-fields': true },
       },
       'x-kubernetes-validations': [
         {

@@ -213,19 +213,10 @@ spec:
                   items: {type: object, properties: ${parentRefSchema}}
                 rules:
                   type: array
-                  items:
-                    type: object
-                    properties:
-                      matches:
-                        type: array
-                        items:
-                          type: object
-                          properties:
-                            path: {type: object, properties: {type: {type: string}, value: {type: string}}}
-                            method: {type: object, properties: {service: {type: string}, method: {type: string}}}
-                      backendRefs:
-                        type: array
-                        items: {type: object, properties: {name: {type: string}, port: {type: integer}, weight: {type: integer}}}
+                  items: {type: object, x-kubernetes-preserve-unknown-fields: true}
+                hostnames:
+                  type: array
+                  items: {type: string}
             status:
               type: object
               required: [parents]
