@@ -457,6 +457,8 @@ export interface PolicyEntry {
 export interface Rule {
   id: number;
   text: string;
+  /** Of a policy in Shadow mode: what it would deny is counted and let through. */
+  shadow?: boolean | undefined;
 }
 
 /** name: ServicePort name. How requests to a declared service are routed. Absent: every request goes to the service itself. */
@@ -3393,7 +3395,7 @@ export const PolicyEntry: MessageFns<PolicyEntry> = {
 };
 
 function createBaseRule(): Rule {
-  return { id: 0, text: "" };
+  return { id: 0, text: "", shadow: undefined };
 }
 
 export const Rule: MessageFns<Rule> = {
@@ -3403,6 +3405,9 @@ export const Rule: MessageFns<Rule> = {
     }
     if (message.text !== "") {
       writer.uint32(18).string(message.text);
+    }
+    if (message.shadow !== undefined) {
+      writer.uint32(24).bool(message.shadow);
     }
     return writer;
   },
@@ -3436,6 +3441,14 @@ export const Rule: MessageFns<Rule> = {
             message.text = reader.string();
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.shadow = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3456,6 +3469,9 @@ export const Rule: MessageFns<Rule> = {
     if (message.text !== "") {
       obj.text = message.text;
     }
+    if (message.shadow !== undefined) {
+      obj.shadow = message.shadow;
+    }
     return obj;
   },
 
@@ -3466,6 +3482,7 @@ export const Rule: MessageFns<Rule> = {
     const message = createBaseRule();
     message.id = object.id ?? 0;
     message.text = object.text ?? "";
+    message.shadow = object.shadow ?? undefined;
     return message;
   },
 };
