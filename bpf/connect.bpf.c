@@ -36,7 +36,7 @@ struct target {
 
 static __always_inline int refuse(struct bpf_sock_addr *ctx, int error)
 {
-	if (error != EPERM)
+	if (error != EPERM && HAS_HELPER(set_retval))
 		bpf_set_retval(-error);
 	return REFUSE;
 }
@@ -44,9 +44,10 @@ static __always_inline int refuse(struct bpf_sock_addr *ctx, int error)
 static __always_inline void report_deny(struct bpf_sock_addr *ctx, const struct target *target, const struct who *who,
 					const struct verdict_of *verdict)
 {
-	struct flow_event *event = event_reserve(EVENT_DENY);
+	struct flow_event *event;
 
 	count(verdict->direction == DIRECTION_EGRESS ? COUNTER_DENY_EGRESS : COUNTER_DENY_INGRESS);
+	event = event_reserve(EVENT_DENY);
 	if (!event)
 		return;
 	event->cookie = bpf_get_socket_cookie(ctx);

@@ -60,10 +60,17 @@ static __always_inline int settled(const struct settings *config, const struct a
 	return config->accel == ACCEL_AUTO ? -1 : 0;
 }
 
-static __always_inline void listen_key_of(struct bpf_sock_ops *ctx, struct listen_key *key)
+/*
+ * False before Linux 5.15, where sockops cannot tell network namespaces apart (get_attach_cookie came with the same release):
+ * who listens is not known then, and Auto leaves what is accepted alone.
+ */
+static __always_inline bool listen_key_of(struct bpf_sock_ops *ctx, struct listen_key *key)
 {
+	if (!HAS_HELPER(get_attach_cookie))
+		return false;
 	key->netns = bpf_get_netns_cookie(ctx);
 	key->port = ctx->local_port;
+	return true;
 }
 
 /* listen(2), in the context of its caller: remember the executable for what will be accepted. */
@@ -72,11 +79,10 @@ static __always_inline void listening(struct bpf_sock_ops *ctx)
 	struct listen_exe fresh = { .listeners = 1 }, *known;
 	struct listen_key key = {};
 
-	if (!current_exe(&fresh.exe))
+	if (!listen_key_of(ctx, &key) || !current_exe(&fresh.exe))
 		return;
 	if (!exe_is_plain(&fresh.exe))
 		ask_for_exe(&fresh.exe);
-	listen_key_of(ctx, &key);
 	known = bpf_map_lookup_elem(&pl_listen_exes, &key);
 	if (known) {
 		__sync_fetch_and_add(&known->listeners, 1);
@@ -95,7 +101,8 @@ static __always_inline void stopped_listening(struct bpf_sock_ops *ctx)
 	struct listen_key key = {};
 	struct listen_exe *known;
 
-	listen_key_of(ctx, &key);
+	if (!listen_key_of(ctx, &key))
+		return;
 	known = bpf_map_lookup_elem(&pl_listen_exes, &key);
 	if (!known)
 		return;
@@ -109,7 +116,8 @@ static __always_inline bool listener_is_plain(struct bpf_sock_ops *ctx)
 	struct listen_key key = {};
 	struct listen_exe *known;
 
-	listen_key_of(ctx, &key);
+	if (!listen_key_of(ctx, &key))
+		return false;
 	known = bpf_map_lookup_elem(&pl_listen_exes, &key);
 	return known && !known->mixed && exe_is_plain(&known->exe);
 }
@@ -173,12 +181,13 @@ static __always_inline void accelerate(struct bpf_sock_ops *ctx, struct socket *
 
 static __always_inline void report_open(struct bpf_sock_ops *ctx, struct socket *socket, const struct flow_key *key)
 {
-	struct flow_event *event = event_reserve(EVENT_OPEN);
 	struct traffic *sums = traffic_of(socket);
+	struct flow_event *event;
 
 	socket->flags |= SOCKET_REPORTED;
 	if (sums)
 		add(&sums->opened, 1);
+	event = event_reserve(EVENT_OPEN);
 	if (!event)
 		return;
 	fill_event(event, socket, key);

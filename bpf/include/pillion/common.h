@@ -40,6 +40,12 @@ static __always_inline bool is_recent(__u64 then_ns)
 	return then_ns && (__s64)(bpf_ktime_get_ns() - then_ns) < UDP_REPLY_NS;
 }
 
+/*
+ * What older kernels lack, answered at load from the kernel's own list of helpers; the branch for the other kernel is dead
+ * code to the verifier. docs/kernel-support.md says what is lost.
+ */
+#define HAS_HELPER(_name) bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_##_name)
+
 static __always_inline void count(__u32 counter)
 {
 	__u64 *value = bpf_map_lookup_elem(&pl_counters, &counter);

@@ -28,8 +28,8 @@ struct attempt {
 	__u8 ingress; /* ask the destination's policy as well */
 };
 
-/* 1: told. A global function, as judge(): both its callers walk it once. */
-__noinline int count_shadow(struct attempt *attempt, struct rule_key *asked, __u32 rule)
+/* 1: told. */
+static __noinline int count_shadow(struct attempt *attempt, struct rule_key *asked, __u32 rule)
 {
 	struct shadow_key key = {};
 	struct shadow *known, first = { .count = 1, .last_ns = bpf_ktime_get_ns() };
