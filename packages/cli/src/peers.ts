@@ -29,6 +29,11 @@ export function formatPeer({ host, port }: Peer): string {
   return port === undefined ? name : `${name}:${port}`
 }
 
+/** A peer as written, with the namespace that it is in: so that a message says where was looked. */
+export function named(host: string): string {
+  return isIP(host) !== 0 || host.includes('/') ? host : `default/${host}`
+}
+
 /** The namespace that a peer as written is in ("default" when it says none); undefined: an address may be in any. */
 export function namespaceOf(host: string): string | undefined {
   if (isIP(host) !== 0) return undefined
@@ -89,8 +94,7 @@ export function canonical(
   services: ReadonlySet<string>,
   pods: readonly PodObject[],
 ): string {
-  const name =
-    peer.host.includes('/') || isIP(peer.host) !== 0 ? peer.host : `default/${peer.host}`
+  const name = named(peer.host)
   if (services.has(name) || isIP(peer.host) !== 0)
     return formatPeer({ ...peer, host: name })
   const pod = findPodObject(pods, peer.host)

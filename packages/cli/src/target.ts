@@ -11,8 +11,9 @@ import {
   type ClusterFlags,
 } from './cluster/connect.ts'
 import { Debug } from './cluster/debug.ts'
-import { Objects } from './cluster/objects.ts'
+import { getPath, Objects } from './cluster/objects.ts'
 import { containerOf, isReady } from './cluster/pods.ts'
+import { conditionsOf, meshPath, type Condition } from './install/rollout.ts'
 
 export interface Target {
   /** "the lab", or the context. */
@@ -20,6 +21,8 @@ export interface Target {
   /** Names of the nodes that take part, sorted. */
   nodes(): Promise<string[]>
   operatorStatus(): Promise<OperatorStatus>
+  /** Conditions of the Mesh; none where there is no Mesh. */
+  mesh(): Promise<readonly Condition[]>
   operator<T>(path: string): Promise<T>
   agent<T>(node: string, path: string): Promise<T>
   /** "ready", or why not. */
@@ -65,6 +68,12 @@ const labTarget: Target = {
   name: 'the lab',
   nodes: async () => (await meshStatus()).nodes.map(({ name }) => name).sort(),
   operatorStatus: () => operator('/debug/status'),
+  mesh: async () => {
+    const { objects } = await operator<{
+      objects: readonly { kind: string; conditions: readonly Condition[] }[]
+    }>('/debug/status')
+    return objects.find(({ kind }) => kind === 'Mesh')?.conditions ?? []
+  },
   operator,
   agent,
   readiness,
@@ -94,6 +103,10 @@ export function clusterTarget(cluster: Cluster, namespace: string): Target {
       return node.flatMap(({ spec }) => spec.nodeName ?? []).sort()
     },
     operatorStatus: () => mergedStatus(debug),
+    mesh: async () => {
+      const mesh = await getPath(cluster, meshPath)
+      return mesh === undefined ? [] : conditionsOf(mesh)
+    },
     operator: ask,
     agent: async (node, path) => debug.json(await debug.nodePod(node), 'agent', path),
     readiness: async (node, which) => {

@@ -5,6 +5,7 @@ import {
   canonical,
   findPodObject,
   formatPeer,
+  named,
   namespaceOf,
   parsePeer,
 } from '../src/peers.ts'
@@ -83,6 +84,9 @@ t.test(
 t.test('where a peer is looked for', async (t) => {
   t.equal(namespaceOf('shop/web'), 'shop')
   t.equal(namespaceOf('web'), 'default')
+  t.equal(named('web'), 'default/web')
+  t.equal(named('shop/web'), 'shop/web')
+  t.equal(named('10.0.0.1'), '10.0.0.1')
   t.equal(namespaceOf('fd00::1'), undefined)
 })
 

@@ -5,7 +5,14 @@ import type { Command } from 'commander'
 import colors from 'picocolors'
 import { clusterOptions, namespaceOption } from '../cluster/connect.ts'
 import { formatOption, mark, print, printJson, table, type Format } from '../output.ts'
-import { canonical, findPodObject, namespaceOf, parsePeer, type Peer } from '../peers.ts'
+import {
+  canonical,
+  findPodObject,
+  named,
+  namespaceOf,
+  parsePeer,
+  type Peer,
+} from '../peers.ts'
 import { withTarget, type Target, type TargetFlags } from '../target.ts'
 import { examples } from './options.ts'
 
@@ -42,7 +49,7 @@ async function explain(
 ): Promise<void> {
   const peer = parsePeer(to)
   const pod = findPodObject(await target.pods(namespaceOf(from)), from)
-  if (pod === undefined) throw new LabError('not-found', `there is no pod ${from}`)
+  if (pod === undefined) throw new LabError('not-found', `there is no pod ${named(from)}`)
   const { namespace = '', name } = pod.metadata
   const node = pod.spec.nodeName
   if (node === undefined)

@@ -44,7 +44,7 @@ type NodeFlow = Flow & { readonly node: string }
 
 interface Flags extends TargetFlags {
   readonly follow?: boolean
-  readonly node: readonly string[]
+  readonly node?: readonly string[]
   readonly last?: number
   readonly output: Format
 }
@@ -53,7 +53,7 @@ export function flowsCommand(program: Command): void {
   const command = program
     .command('flows')
     .option('-f, --follow', 'what happens from now on, until interrupted')
-    .option('--node <name...>', `only these nodes; default all, up to ${maxNodes}`, [])
+    .option('--node <name...>', `only these nodes; default all, up to ${maxNodes}`)
     .option(
       '--last <n>',
       'this many of the past of each node; default all, with -f none',
@@ -83,7 +83,7 @@ async function show(target: Target, flags: Flags): Promise<void> {
     if (follow) write(flow)
     else past.push(flow)
   }
-  const nodes = await nodesOf(target, flags.node)
+  const nodes = await nodesOf(target, flags.node ?? [])
   const signal = stopSignal(follow)
   const asked = nodes.map((node) =>
     target.flows(

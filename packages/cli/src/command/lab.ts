@@ -48,7 +48,7 @@ function lifeCommands(command: Command): void {
   examples(
     start,
     'pillion lab up examples/shop --nodes 2',
-    'pillion lab up --kubeconfig ~/.kube/config',
+    'pillion lab up examples/shop --kubeconfig .cache/lab.kubeconfig',
   )
   const mesh = command
     .command('mesh')

@@ -6,6 +6,7 @@ import { clusterOptions, namespaceOption } from '../cluster/connect.ts'
 import { until } from '../cluster/objects.ts'
 import { failureName, l7Name } from '../config-rows.ts'
 import { CliError, exitCode } from '../errors.ts'
+import { meshLines, type MeshLine } from '../mesh-lines.ts'
 import {
   formatOption,
   mark,
@@ -22,8 +23,11 @@ interface NodeRow {
   readonly node: string
   readonly agent: string
   readonly proxy: string
-  readonly agentVersion: string
-  readonly proxyVersion: string
+  /** Versions of the configuration that they hold. */
+  readonly agentConfiguration: string
+  readonly proxyConfiguration: string
+  readonly agentSoftware: string
+  readonly proxySoftware: string
   readonly upToDate: boolean
   readonly error?: string
 }
@@ -40,6 +44,8 @@ interface Status {
   /** Every node has the configuration, and its processes are ready. */
   readonly ready: boolean
   readonly nodes: readonly NodeRow[]
+  /** What the Mesh says of itself: where a roll-out stands or halted, what is not well. */
+  readonly mesh: readonly MeshLine[]
 }
 
 interface Flags extends TargetFlags {
@@ -64,25 +70,27 @@ async function show(
   { wait = false, timeout, output }: Flags,
 ): Promise<void> {
   const status = wait ? await waitFor(target, timeout * 1000) : await statusOf(target)
-  const { version, ready, nodes } = status
+  const { version, ready, nodes, mesh } = status
   const services = await serviceRows(target, nodes[0]?.node)
   if (!ready) process.exitCode = exitCode.failed
   if (output === 'json') {
-    printJson({ target: target.name, version, ready, nodes, services })
+    printJson({ target: target.name, version, ready, mesh, nodes, services })
     return
   }
   print(
-    `${target.name}: configuration ${version}: ${mark(ready ? 'in force on every node' : 'not in force everywhere', ready)}\n`,
+    `${target.name}: configuration ${version}: ${mark(ready ? 'in force on every node' : 'not in force everywhere', ready)}`,
   )
+  for (const { text, isGood } of mesh) print(mark(text, isGood))
+  print('')
   print(
     table(
-      ['NODE', 'AGENT', 'PROXY', 'AGENT-VERSION', 'PROXY-VERSION', 'CONFIGURATION'],
+      ['NODE', 'AGENT', 'PROXY', 'SOFTWARE', 'CONFIGURATION', ''],
       nodes.map((row) => [
         row.node,
         mark(row.agent, row.agent === 'ready'),
         mark(row.proxy, row.proxy === 'ready'),
-        row.agentVersion,
-        row.proxyVersion,
+        same(row.agentSoftware, row.proxySoftware),
+        same(row.agentConfiguration, row.proxyConfiguration),
         row.upToDate ? 'up to date' : (row.error ?? 'not known to the operator'),
       ]),
     ),
@@ -101,6 +109,11 @@ async function show(
   )
 }
 
+/** What agent and proxy have in common, else both. */
+function same(agent: string, proxy: string): string {
+  return agent === proxy ? agent : `agent ${agent}, proxy ${proxy}`
+}
+
 async function statusOf(target: Target): Promise<Status> {
   const names = await target.nodes()
   const status = await target.operatorStatus()
@@ -109,12 +122,17 @@ async function statusOf(target: Target): Promise<Status> {
     names.map(async (node): Promise<NodeRow> => {
       const ack = acks.find((candidate) => candidate.node === node)
       const error = ack?.problems[0]
+      const softwareOf = (role: string): string =>
+        status.nodes.find((one) => one.node === node && one.role === role)
+          ?.softwareVersion ?? '-'
       return {
         node,
         agent: await target.readiness(node, 'agent'),
         proxy: await target.readiness(node, 'proxy'),
-        agentVersion: String(ack?.agentVersion ?? '-'),
-        proxyVersion: String(ack?.proxyVersion ?? '-'),
+        agentConfiguration: String(ack?.agentVersion ?? '-'),
+        proxyConfiguration: String(ack?.proxyVersion ?? '-'),
+        agentSoftware: softwareOf('agent'),
+        proxySoftware: softwareOf('proxy'),
         upToDate: ack !== undefined && error === undefined,
         ...(error === undefined ? {} : { error }),
       }
@@ -123,7 +141,8 @@ async function statusOf(target: Target): Promise<Status> {
   const ready =
     nodes.length > 0 &&
     nodes.every((row) => row.upToDate && row.agent === 'ready' && row.proxy === 'ready')
-  return { version: status.version, ready, nodes }
+  const mesh = meshLines(await target.mesh())
+  return { version: status.version, ready, nodes, mesh }
 }
 
 /** Waits until `ready`. Throws a CliError `timeout` that names what is not. */
@@ -154,7 +173,9 @@ async function waitFor(target: Target, timeoutMs: number): Promise<Status> {
   }
 }
 
-function lacking({ nodes }: Status): string {
+function lacking({ nodes, mesh }: Status): string {
+  const halted = mesh.find(({ text }) => text.includes('(Halted)'))
+  if (halted !== undefined) return halted.text
   if (nodes.length === 0) return 'no node runs the mesh'
   const found = nodes.flatMap(({ node, agent, proxy, error }) => {
     if (agent !== 'ready') return [`${node}: agent ${agent}`]

@@ -2,6 +2,7 @@
 // pillion sysdump: one archive for a bug report, without secrets.
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { contractVersion, softwareVersion } from '@pillion/contract'
+import { join } from 'node:path'
 import { messageOf, nodePaths, paths, unixRequest, type KubeObject } from '@pillion/lab'
 import type { Command } from 'commander'
 import { lab, meshStatus } from '../client.ts'
@@ -23,7 +24,7 @@ import { usesLab, type TargetFlags } from '../target.ts'
 interface Flags extends TargetFlags {
   /** File of the archive. */
   readonly output?: string
-  readonly node: readonly string[]
+  readonly node?: readonly string[]
 }
 
 export function sysdumpCommand(program: Command): void {
@@ -33,7 +34,6 @@ export function sysdumpCommand(program: Command): void {
     .option(
       '--node <name...>',
       `nodes whose processes are asked; default the first ${sysdumpLimits.nodes}`,
-      [],
     )
     .description(
       'one .tar.gz for a bug report: objects, status, logs, metrics; no secrets',
@@ -57,12 +57,12 @@ async function sysdump(flags: Flags): Promise<void> {
   }
   try {
     const entries = usesLab(flags)
-      ? await collect(await labPieces(flags.node))
+      ? await collect(await labPieces(flags.node ?? []))
       : await withCluster(flags, async (cluster) => {
           const installation = { cluster, namespace: flags.namespace }
           // No API server, no archive; anything else that is missing is noted in it.
           await cluster.client.request({ path: '/version' })
-          return collect(await clusterPieces(installation, flags.node))
+          return collect(await clusterPieces(installation, flags.node ?? []))
         })
     const about = {
       path: 'pillion.json',
@@ -122,6 +122,8 @@ async function labPieces(wanted: readonly string[]): Promise<Piece[]> {
     })),
     ask('/debug/status', paths.operatorAdmin, 'operator'),
     ask('/metrics', paths.operatorAdmin, 'operator'),
+    logPiece('operator/log.txt', join(paths.logs, 'operator.log')),
+    logPiece('lab/log.txt', paths.supervisorLog),
     ...names.flatMap((name) => [
       ...agentPaths.map((path) =>
         ask(path, nodePaths(name).agentSocket, `nodes/${name}/agent`),
@@ -132,14 +134,21 @@ async function labPieces(wanted: readonly string[]): Promise<Piece[]> {
   ]
 }
 
+function logPiece(path: string, file: string): Piece {
+  return { path, get: async () => logText(file) }
+}
+
+/** The end of a log. */
+function logText(file: string): string {
+  const lines = readFileSync(file, 'utf8').split('\n').slice(-sysdumpLimits.logLines)
+  return redactLog(lines.join('\n'))
+}
+
 async function labLog(target: string): Promise<string> {
   const query = new URLSearchParams({ target, namespace: 'default' })
   const { files } = await lab<{ files: string[] }>('GET', `/log?${query.toString()}`)
   const texts = files
     .filter((file) => existsSync(file))
-    .map((file) => {
-      const lines = readFileSync(file, 'utf8').split('\n').slice(-sysdumpLimits.logLines)
-      return `==> ${file} <==\n${redactLog(lines.join('\n'))}`
-    })
+    .map((file) => `==> ${file} <==\n${logText(file)}`)
   return texts.join('\n')
 }

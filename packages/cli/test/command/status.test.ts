@@ -69,7 +69,8 @@ const routes = {
 }
 
 const subscriber = (node: string, role: string, more: object = {}) => ({
-  ...{ node, role, connected: true, current: true, ackedVersion: 9, ...more },
+  ...{ node, role, connected: true, current: true, ackedVersion: 9 },
+  ...{ softwareVersion: '0.1.0', ...more },
 })
 
 async function withMesh(): Promise<TestCluster> {
@@ -107,7 +108,7 @@ t.test('status, config and diff of a cluster', async (t) => {
     const { code, out, err } = await cluster.pillion('status')
     t.equal(code, 0, err)
     t.match(out, /context test: configuration 9: in force on every node/)
-    t.match(out, /node-1\s+ready\s+ready\s+9\s+9\s+up to date/)
+    t.match(out, /node-1\s+ready\s+ready\s+0\.1\.0\s+9\s+up to date/)
     t.match(out, /shop\/web:80\/TCP\s+L7 proxy \(gear 3\)\s+http\s+Reject/)
     t.notMatch(out, /shop\/db/, 'the Service is not there')
     t.ok(cluster.kubelet.execs.every((line) => line.endsWith('/bin/node')))
@@ -181,7 +182,7 @@ t.test('what is not in force is said, and waiting ends', async (t) => {
   })
   t.match(await cluster.pillion('status'), {
     code: 1,
-    out: /not in force everywhere[^]*proxy acknowledged version 8 of 9/,
+    out: /not in force everywhere[^]*0\.1\.0\s+agent 9, proxy 8\s+.*acknowledged version 8 of 9/,
   })
   t.match(await cluster.pillion('status', '--wait', '--timeout', '1'), {
     code: 4,

@@ -14,7 +14,7 @@ import { Cache } from './cache.ts'
 import { hasLeader, heartbeat } from './lease.ts'
 import type { DesiredPod, ObjectSource } from './source.ts'
 import { publishSlices } from './slices.ts'
-import { podStatus, refusedStatus } from './status.ts'
+import { nodeInfo, podStatus, refusedStatus } from './status.ts'
 import { isLive, Workloads } from './workloads.ts'
 import { Writer } from './writer.ts'
 
@@ -264,6 +264,6 @@ function withoutStatus(pod: PodObject): PodObject {
 function nodeStatus(status: object): object {
   return {
     ...status,
-    nodeInfo: { kubeletVersion: 'pillion-lab', operatingSystem: 'linux' },
+    nodeInfo: nodeInfo(),
   }
 }

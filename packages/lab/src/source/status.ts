@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Status as kubelet and the deployment controller write it. Pure.
+// Status as kubelet and the deployment controller write it.
+import { release } from 'node:os'
 import { replicasOf } from '../manifest/expand.ts'
 import type { DeploymentObject, PodObject } from '../types.ts'
 
@@ -32,6 +33,22 @@ export function podStatus(pod: PodObject): object {
       ...each,
       ...{ image, imageID: '', started: status.phase === 'Running' },
     })),
+  }
+}
+
+/** What a kubelet says of the machine; GOARCH names architectures otherwise than Node.js. */
+export function nodeInfo(): object {
+  return {
+    architecture: process.arch === 'x64' ? 'amd64' : process.arch,
+    operatingSystem: 'linux',
+    kernelVersion: release(),
+    osImage: 'Pillion lab',
+    containerRuntimeVersion: 'pillion-lab://processes',
+    kubeletVersion: 'pillion-lab',
+    kubeProxyVersion: '',
+    machineID: '',
+    systemUUID: '',
+    bootID: '',
   }
 }
 

@@ -111,6 +111,9 @@ for (const { name, start } of apiServers()) {
       const status = body['status'] as Json | undefined
       return isDeepStrictEqual(status?.['addresses'], addresses) || undefined
     })
+    const { body } = await client.get('/api/v1/nodes/node-1')
+    const { nodeInfo } = body['status'] as { nodeInfo: Json }
+    t.match(nodeInfo, { architecture: /^(amd64|arm64)$/, kernelVersion: /^\d+\.\d+/ })
     await eventually('its heartbeat', async () => {
       const { code, body } = await client.get(
         '/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/node-1',
