@@ -7,6 +7,7 @@ import { compile, type Compiled, type Pools } from './compile/compile.ts'
 import { messageOf } from './errors.ts'
 import { merge, reportOf, translate, type Published } from './ha/peers.ts'
 import { ObjectIndex } from './index/objects.ts'
+import { expectedNodes } from './install/nodes.ts'
 import { Metrics } from './metrics.ts'
 import type { Options } from './options.ts'
 import { directoryPlatform, kubernetesPlatform, type Platform } from './platform.ts'
@@ -94,6 +95,7 @@ export class Control {
     this.#pools = platform.numbers.load()
     this.publisher = new Publisher({
       nackRetryMs: options.nackRetryMs,
+      largeDeltas: options.largeDeltas,
       onChange: () => this.scheduleStatus(),
     })
     this.metrics = new Metrics(this)
@@ -155,7 +157,7 @@ export class Control {
       parents: this.#compiled?.attachments.parents ?? new Map(),
       errors: this.#errors,
       subscribers,
-      nodes: this.nodes(),
+      nodes: this.#expectedNodes(subscribers),
       publishedIn: this.#publishedIn,
       generations: this.#generations,
     })
@@ -177,6 +179,18 @@ export class Control {
     return [...this.#index.snapshot().Node.values()]
       .map(({ metadata }) => metadata.name)
       .sort()
+  }
+
+  /** Of these, the ones that should hold the configuration. */
+  #expectedNodes(subscribers: readonly SubscriberStatus[]): string[] {
+    const facts = this.#platform.nodes()
+    if (facts === undefined) return this.nodes()
+    const connected = subscribers.flatMap(({ node, connected }) =>
+      connected ? [node] : [],
+    )
+    const [mesh] = this.#index.snapshot().Mesh.values()
+    const selector = mesh?.spec.nodeSelector
+    return expectedNodes(this.nodes(), facts, selector, new Set(connected))
   }
 
   /** Number of objects by kind. */

@@ -10,6 +10,7 @@ import { Elector } from './ha/elector.ts'
 import { loadSeed, seededPools } from './ha/numbers.ts'
 import { PeerBoard } from './ha/peer-board.ts'
 import type { PeerReport } from './ha/peers.ts'
+import { NodeWatch, type NodeFacts } from './install/nodes.ts'
 import type { NodeView } from './install/pods.ts'
 import { Installer } from './install/rollout.ts'
 import { registerWatchMetrics } from './metrics.ts'
@@ -47,6 +48,8 @@ export interface Platform {
   readonly numbers: { load(): Pools; save(pools: Pools): void }
   /** False: what is held may be older than what another replica holds; no new streams then. */
   isFresh(): boolean
+  /** What kubelets say of the nodes; undefined: nobody says, so every node counts. */
+  nodes(): NodeFacts | undefined
   /** Reports of other replicas. */
   reports(): PeerReport[]
   /** Subscribers or what they hold have changed. */
@@ -74,6 +77,7 @@ export function directoryPlatform(options: Options): Platform {
     status: new StatusWriter(options.statusDir),
     numbers,
     isFresh: () => true,
+    nodes: () => undefined,
     reports: () => [],
     changed: () => undefined,
     serve: () => undefined,
@@ -121,24 +125,20 @@ export async function kubernetesPlatform(
   })
   const view = (): NodeView =>
     served?.view() ?? { version: 0, subscribers: [], nodes: [] }
-  const installer = new Installer({ client, view, events, log, ...options, ...limits })
-  const elector = new Elector({
-    client,
-    namespace,
-    name: options.leaseName,
-    // A container that restarts keeps the name of its pod, but is another candidate.
-    identity: `${podName}_${process.pid}_${Math.random().toString(36).slice(2, 10)}`,
-    durationMs: options.leaseDurationMs,
-    renewDeadlineMs: options.leaseRenewMs,
-    retryMs: options.leaseRetryMs,
-    log,
-    onLead: (isLeader) => {
-      status.lead(isLeader)
-      board.lead(isLeader)
-      if (options.agentImage !== '') installer.lead(isLeader)
-      served?.scheduleStatus()
-      if (isLeader) served?.lead()
-    },
+  const nodes = new NodeWatch(client, limits, () => {
+    served?.scheduleStatus()
+    installer.changed()
+  })
+  const installer = new Installer({
+    ...{ client, view, events, log, ...options, ...limits },
+    nodes: () => nodes.facts,
+  })
+  const elector = electorOf(client, podName, options, log, (isLeader) => {
+    status.lead(isLeader)
+    board.lead(isLeader)
+    if (options.agentImage !== '') installer.lead(isLeader)
+    served?.scheduleStatus()
+    if (isLeader) served?.lead()
   })
   return {
     source,
@@ -148,6 +148,7 @@ export async function kubernetesPlatform(
     // Numbers follow from keys: nothing is to be kept.
     numbers: { load: () => pools, save: () => undefined },
     isFresh: () => source.staleMs < staleLimitMs,
+    nodes: () => nodes.facts,
     reports: () => board.reports(),
     changed: () => {
       board.changed()
@@ -157,9 +158,11 @@ export async function kubernetesPlatform(
       served = each
       registerWatchMetrics(each.registry, { source, status, events, elector, installer })
       board.lead(false)
-      elector.start()
+      // Who does not know the nodes would write that none is missing.
+      nodes.start(() => elector.start())
     },
     close: async () => {
+      await nodes.close()
       await source.close()
       await status.close()
       await installer.close()
@@ -169,6 +172,25 @@ export async function kubernetesPlatform(
       client.close()
     },
   }
+}
+
+function electorOf(
+  client: ApiClient,
+  podName: string,
+  options: Options,
+  log: Logger,
+  onLead: (isLeader: boolean) => void,
+): Elector {
+  return new Elector({
+    ...{ client, log, onLead },
+    namespace: options.namespace,
+    name: options.leaseName,
+    // A container that restarts keeps the name of its pod, but is another candidate.
+    identity: `${podName}_${process.pid}_${Math.random().toString(36).slice(2, 10)}`,
+    durationMs: options.leaseDurationMs,
+    renewDeadlineMs: options.leaseRenewMs,
+    retryMs: options.leaseRetryMs,
+  })
 }
 
 /** `path`, or what a pod has; throws an OperatorError `SOURCE`. */

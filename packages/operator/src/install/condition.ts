@@ -20,10 +20,15 @@ export interface InstallStatus {
   /** The removal takes longer than it should. */
   readonly isLate: boolean
   readonly nodes: { readonly ready: number; readonly total: number }
+  /** Nodes that the Mesh does not select any more and that are not clean yet, in words. */
+  readonly leaving?: readonly string[]
 }
 
+/** Nodes that a message names. */
+const maxNamed = 10
+
 export function conditionOf(status: InstallStatus): InstallCondition {
-  const { action, isRemoval, isLate, nodes } = status
+  const { action, isRemoval, isLate, nodes, leaving = [] } = status
   const make = (
     reason: InstallCondition['reason'],
     message: string,
@@ -33,8 +38,16 @@ export function conditionOf(status: InstallStatus): InstallCondition {
     reason,
     message,
   })
-  const count = `${nodes.ready} of ${nodes.total} nodes`
-  if (action.kind === 'done') return make('Installed', count)
+  const named = leaving.slice(0, maxNamed).join(', ')
+  const more = leaving.length > maxNamed ? ', …' : ''
+  const count = [
+    `${nodes.ready} of ${nodes.total} nodes`,
+    ...(leaving.length === 0
+      ? []
+      : [`taking the datapath from ${leaving.length} left out: ${named}${more}`]),
+  ].join('; ')
+  if (action.kind === 'done')
+    return make(leaving.length === 0 ? 'Installed' : 'Progressing', count)
   if (action.kind === 'halt') {
     const advice = 'change the Mesh to go on or back'
     return make('Halted', `${count}; ${action.halt.message}; ${advice}`)

@@ -163,31 +163,37 @@ export function proxyContainer(
   }
 }
 
+const removalResources = resourcesOf(undefined, {
+  requests: { cpu: '10m', memory: '64Mi' },
+})
+
+/** Takes the datapath away, and fails while something of ours is left. */
+export function uninstallContainer(image: string): Json {
+  return {
+    name: 'uninstall',
+    image,
+    args: ['--uninstall', ...places],
+    // The condition of the Mesh says what was in the way.
+    terminationMessagePolicy: 'FallbackToLogsOnError',
+    resources: removalResources,
+    securityContext: agentSecurity(),
+    volumeMounts: hostMounts,
+  }
+}
+
 /**
- * `uninstall` takes the datapath away, again and again until it succeeds; only then `clean` runs and the pod is Ready, which is
- * how the operator knows.
+ * `uninstall` is started again and again until it succeeds; only then `clean` runs and the pod is Ready, which is how the
+ * operator knows.
  */
 export function removalContainers(image: string): Json {
-  const resources = resourcesOf(undefined, { requests: { cpu: '10m', memory: '64Mi' } })
   return {
-    initContainers: [
-      {
-        name: 'uninstall',
-        image,
-        args: ['--uninstall', ...places],
-        // The condition of the Mesh says what was in the way.
-        terminationMessagePolicy: 'FallbackToLogsOnError',
-        resources,
-        securityContext: agentSecurity(),
-        volumeMounts: hostMounts,
-      },
-    ],
+    initContainers: [uninstallContainer(image)],
     containers: [
       {
         name: 'clean',
         image,
         command: [nodeBinary, '-e', 'setInterval(() => {}, 2 ** 30)'],
-        resources,
+        resources: removalResources,
         securityContext: {
           ...restricted,
           runAsNonRoot: true,

@@ -6,7 +6,7 @@ import type { ServerObject } from '../watch/reflector.ts'
 import { compiledResources, pathOf, type Resource } from '../watch/resources.ts'
 import type { InstallCondition } from './condition.ts'
 import type { NodePod } from './decide.ts'
-import { finalizer, nodeName } from './names.ts'
+import { cleanerName, finalizer, nodeName } from './names.ts'
 import {
   nodePodMonitor,
   nodeService,
@@ -46,7 +46,11 @@ export function installResources(namespace: string): Resource[] {
   return [
     meshes,
     { ...daemonSets, namespace, fieldSelector: `metadata.name=${nodeName}` },
-    { ...pods, namespace, labelSelector: `app.kubernetes.io/name=${nodeName}` },
+    {
+      ...pods,
+      namespace,
+      labelSelector: `app.kubernetes.io/name in (${nodeName},${cleanerName})`,
+    },
   ]
 }
 
@@ -124,8 +128,22 @@ export class InstallApi {
     this.#generation = undefined
   }
 
+  /** One of the same name that still stops is in the way: tried again when it is gone. */
+  async createPod(pod: Manifest): Promise<void> {
+    await this.#client
+      .request({
+        method: 'POST',
+        path: pathOf({ ...pods, namespace: this.#namespace }),
+        query: { fieldManager },
+        body: pod,
+      })
+      .catch((error: unknown) => {
+        if (!(error instanceof ApiError && error.status === 409)) throw error
+      })
+  }
+
   /** This very pod: one of the same name may have taken its place. */
-  async deletePod({ name, uid }: NodePod): Promise<void> {
+  async deletePod({ name, uid }: Pick<NodePod, 'name' | 'uid'>): Promise<void> {
     await this.#client
       .request({
         method: 'DELETE',

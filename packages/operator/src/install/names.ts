@@ -3,6 +3,8 @@
 
 /** Name of the DaemonSet, of its Service and its PodMonitor. */
 export const nodeName = 'pillion-node'
+/** Label and, with a hash of the node, name of the pods that take the datapath from nodes that are left out. */
+export const cleanerName = 'pillion-clean'
 export const nodeServiceAccount = 'pillion-node'
 /** Service of the operator, in its namespace. */
 export const operatorService = 'pillion-operator'
@@ -13,6 +15,9 @@ export const finalizer = 'mesh.pillion.dev/datapath'
 export const revisionAnnotation = 'mesh.pillion.dev/revision'
 /** Of the DaemonSet: why and where the roll-out of a revision stopped. Removing it goes on. */
 export const haltedAnnotation = 'mesh.pillion.dev/halted'
+
+/** Of the DaemonSet: nodes that may have a datapath (leaving.ts). */
+export const carriersAnnotation = 'mesh.pillion.dev/nodes'
 
 export const nodeLabels = {
   'app.kubernetes.io/name': nodeName,

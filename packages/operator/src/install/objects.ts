@@ -2,8 +2,14 @@
 // PURE: what a Mesh needs on its nodes, as objects of the API.
 import { createHash } from 'node:crypto'
 import { tokenAudience } from '../publish/token-review.ts'
-import { agentContainer, proxyContainer, removalContainers } from './containers.ts'
 import {
+  agentContainer,
+  proxyContainer,
+  removalContainers,
+  uninstallContainer,
+} from './containers.ts'
+import {
+  cleanerName,
   finalizer,
   graceSeconds,
   nodeLabels,
@@ -86,34 +92,86 @@ function revisionOf(template: Json): string {
   return createHash('sha256').update(JSON.stringify(template)).digest('hex').slice(0, 16)
 }
 
-/** Of a DaemonSet that `nodeDaemonSet` made, or a pod of it; '' otherwise. */
+/** Of a DaemonSet that `nodeDaemonSet` made, a pod of it or a cleaner; '' otherwise. */
 export function revisionIn(object: { readonly metadata: Json }): string {
-  const annotations = object.metadata['annotations'] as Json | undefined
-  const revision = annotations?.[revisionAnnotation]
-  return typeof revision === 'string' ? revision : ''
+  return annotationsOf(object)[revisionAnnotation] ?? ''
 }
+
+export function annotationsOf({
+  metadata,
+}: {
+  readonly metadata: Json
+}): Partial<Record<string, string>> {
+  return (metadata['annotations'] ?? {}) as Partial<Record<string, string>>
+}
+
+/**
+ * A pod that takes the datapath from a node that the Mesh does not select any more, and ends when it is gone. It goes past the
+ * scheduler, as the node may be cordoned. As the DaemonSet it has no owner.
+ */
+export function cleanerPod(
+  spec: MeshInstall,
+  options: Omit<InstallOptions, 'isRemoval'>,
+  node: string,
+): Manifest {
+  const template = cleanerSpec(spec, options)
+  const hash = createHash('sha256').update(node).digest('hex').slice(0, 16)
+  return {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: {
+      name: `${cleanerName}-${hash}`,
+      namespace: options.namespace,
+      labels: { ...nodeLabels, 'app.kubernetes.io/name': cleanerName },
+      annotations: { [revisionAnnotation]: revisionOf(template) },
+    },
+    spec: { ...template, nodeName: node },
+  }
+}
+
+/** Of the cleaners as `cleanerPod` makes them now. */
+export function cleanerRevision(
+  spec: MeshInstall,
+  options: Omit<InstallOptions, 'isRemoval'>,
+): string {
+  return revisionOf(cleanerSpec(spec, options))
+}
+
+function cleanerSpec(
+  spec: MeshInstall,
+  { agentImage }: Pick<InstallOptions, 'agentImage'>,
+): Json {
+  return {
+    ...commonPod,
+    restartPolicy: 'OnFailure',
+    terminationGracePeriodSeconds: 1,
+    containers: [uninstallContainer(spec.images?.agent ?? agentImage)],
+    volumes: hostVolumes,
+  }
+}
+
+const commonPod = {
+  serviceAccountName: nodeServiceAccount,
+  // Nodes never speak to the API server: the only token is the one for the operator.
+  automountServiceAccountToken: false,
+  hostNetwork: true,
+  dnsPolicy: 'ClusterFirstWithHostNet',
+  priorityClassName: 'system-node-critical',
+  tolerations: [{ operator: 'Exists' }],
+  securityContext: {
+    fsGroup: proxyUid,
+    seccompProfile: { type: 'RuntimeDefault' },
+  },
+} as const
 
 function podTemplate(spec: MeshInstall, options: InstallOptions): Json {
   const images = {
     agent: spec.images?.agent ?? options.agentImage,
     proxy: spec.images?.proxy ?? options.proxyImage,
   }
-  const common = {
-    serviceAccountName: nodeServiceAccount,
-    // Nodes never speak to the API server: the only token is the one for the operator.
-    automountServiceAccountToken: false,
-    hostNetwork: true,
-    dnsPolicy: 'ClusterFirstWithHostNet',
-    priorityClassName: 'system-node-critical',
-    tolerations: [{ operator: 'Exists' }],
-    securityContext: {
-      fsGroup: proxyUid,
-      seccompProfile: { type: 'RuntimeDefault' },
-    },
-  }
   if (options.isRemoval) {
     return {
-      ...common,
+      ...commonPod,
       // Nothing to finish; and wherever a datapath may be, also where an earlier selector had one.
       terminationGracePeriodSeconds: 1,
       ...removalContainers(images.agent),
@@ -125,7 +183,7 @@ function podTemplate(spec: MeshInstall, options: InstallOptions): Json {
   // must not give the agents of all nodes another right.
   const looksAtExecutables = acceleration === 'Auto'
   return {
-    ...common,
+    ...commonPod,
     terminationGracePeriodSeconds: graceSeconds,
     ...(nodeSelector !== undefined &&
       Object.keys(nodeSelector).length > 0 && { nodeSelector }),

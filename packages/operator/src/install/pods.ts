@@ -3,6 +3,8 @@
 import type { SubscriberStatus } from '../publish/publisher.ts'
 import type { ServerObject } from '../watch/reflector.ts'
 import { isWell, type NodePod } from './decide.ts'
+import type { Cleaner } from './leaving.ts'
+import { cleanerName } from './names.ts'
 import { revisionIn } from './objects.ts'
 
 /** What the operator knows of its nodes. */
@@ -23,6 +25,7 @@ interface ContainerStatus {
 interface PodObject {
   readonly spec?: { readonly nodeName?: string }
   readonly status?: {
+    readonly phase?: string
     readonly conditions?: readonly { readonly type: string; readonly status: string }[]
     readonly containerStatuses?: readonly ContainerStatus[]
     readonly initContainerStatuses?: readonly ContainerStatus[]
@@ -79,6 +82,31 @@ export class PodWatch {
   }
 }
 
+/** Whether it is a pod that cleans a node that was left out, and none of the DaemonSet. */
+export function isCleaner({ metadata }: ServerObject): boolean {
+  const labels = metadata['labels'] as Readonly<Record<string, string>> | undefined
+  return labels?.['app.kubernetes.io/name'] === cleanerName
+}
+
+export function cleanerOf(object: ServerObject, maxRestarts: number): Cleaner {
+  const { phase } = (object as PodObject).status ?? {}
+  const isLeaving = object.metadata['deletionTimestamp'] !== undefined
+  return {
+    name: object.metadata.name,
+    uid: String(object.metadata['uid'] ?? ''),
+    node: nodeOf(object),
+    revision: revisionIn(object),
+    state: isLeaving
+      ? 'leaving'
+      : phase === 'Succeeded'
+        ? 'done'
+        : phase === 'Failed'
+          ? 'dead'
+          : 'working',
+    failure: containerFailure(object, maxRestarts),
+  }
+}
+
 const nodeOf = (object: ServerObject): string =>
   (object as PodObject).spec?.nodeName ?? ''
 
@@ -111,6 +139,15 @@ function failureOf(
     maxRestarts,
   }: { readonly isRemoval: boolean; readonly maxRestarts: number },
 ): string | undefined {
+  const ended = containerFailure(object, maxRestarts)
+  if (ended !== undefined || isRemoval) return ended
+  const refusal = subscribers.find(
+    ({ node, connected, nack }) => node === nodeOf(object) && connected && nack,
+  )
+  return refusal && `its ${refusal.role} refused: ${refusal.nack?.reason ?? ''}`
+}
+
+function containerFailure(object: ServerObject, maxRestarts: number): string | undefined {
   const { containerStatuses = [], initContainerStatuses = [] } =
     (object as PodObject).status ?? {}
   for (const each of [...initContainerStatuses, ...containerStatuses]) {
@@ -119,11 +156,7 @@ function failureOf(
     const why = said === undefined || said === '' ? '' : `: ${said}`
     return `container ${each.name ?? ''} ended ${each.restartCount ?? 0} times${why}`
   }
-  if (isRemoval) return undefined
-  const refusal = subscribers.find(
-    ({ node, connected, nack }) => node === nodeOf(object) && connected && nack,
-  )
-  return refusal && `its ${refusal.role} refused: ${refusal.nack?.reason ?? ''}`
+  return undefined
 }
 
 const maxSaid = 300

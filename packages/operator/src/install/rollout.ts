@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // The loop around the decisions: watches Mesh, DaemonSet and node pods while this replica leads, and takes one step at a time.
-import type { Logger } from 'pino'
 import { parseObject } from '../api/object.ts'
 import { messageOf } from '../errors.ts'
 import type { EventRecorder } from '../status/events.ts'
@@ -17,22 +16,26 @@ import {
   type NodePod,
   type RolloutLimits,
 } from './decide.ts'
+import { HeldObjects } from './held.ts'
 import { InstallApi, installResources, type ApiAccess } from './install-api.ts'
+import type { LeavingPlan } from './leaving.ts'
+import { LeftOut, type LeftOutOptions } from './left-out.ts'
 import { haltedAnnotation, nodeName } from './names.ts'
-import { nodeDaemonSet, revisionIn, type Manifest, type MeshInstall } from './objects.ts'
-import { PodWatch, type NodeView } from './pods.ts'
+import {
+  annotationsOf,
+  nodeDaemonSet,
+  revisionIn,
+  type Manifest,
+  type MeshInstall,
+} from './objects.ts'
+import { isCleaner, PodWatch, type NodeView } from './pods.ts'
 import { conditionOf, type InstallStatus } from './condition.ts'
 
-export interface InstallerOptions extends ReflectorLimits {
+export interface InstallerOptions extends ReflectorLimits, LeftOutOptions {
   readonly client: ApiAccess
-  readonly namespace: string
-  /** Images of nodes whose Mesh names none. */
-  readonly agentImage: string
-  readonly proxyImage: string
   readonly view: () => NodeView
   /** Told of what needs a person. */
   readonly events?: Pick<EventRecorder, 'warn'>
-  readonly log: Logger
   readonly limits?: Partial<RolloutLimits>
   /** How often time alone is reason to look; default 5 000 ms. */
   readonly tickMs?: number
@@ -49,16 +52,24 @@ export class Installer {
   readonly #api: InstallApi
   readonly #held = new Map<string, Map<string, ServerObject>>()
   #pods = new PodWatch()
+  #leftOut: LeftOut
   #reflectors: Reflector[] = []
   #timer: NodeJS.Timeout | undefined
   #running: Promise<void> = Promise.resolve()
   #isLeader = false
   #removingSince: number | undefined
+  /** uid of the Mesh that we let go: until the watch says that it is gone, nothing is made for it again. */
+  #released: unknown
 
   constructor(options: InstallerOptions) {
     this.#options = options
     this.#limits = { ...rolloutLimits, ...options.limits }
     this.#api = new InstallApi(options.client, options.namespace)
+    this.#leftOut = this.#newLeftOut()
+  }
+
+  #newLeftOut(): LeftOut {
+    return new LeftOut(this.#api, this.#options, this.#limits.maxRestarts)
   }
 
   lead(isLeader: boolean): void {
@@ -70,6 +81,7 @@ export class Installer {
     }
     const { client, namespace } = this.#options
     this.#pods = new PodWatch()
+    this.#leftOut = this.#newLeftOut()
     this.#removingSince = undefined
     this.#reflectors = installResources(namespace).map(
       (resource) => new Reflector(client, resource, this.#sink(resource), this.#options),
@@ -96,30 +108,13 @@ export class Installer {
     await Promise.all(reflectors.map((reflector) => reflector.close()))
   }
 
-  #sink(resource: Resource) {
-    const held = new Map<string, ServerObject>()
-    this.#held.set(resource.kind, held)
-    let listed = new Set<string>()
-    const put = (object: ServerObject): void => {
-      listed.add(object.metadata.name)
-      held.set(object.metadata.name, object)
-    }
-    return {
-      listing: () => {
-        listed = new Set()
-      },
-      page: (objects: readonly ServerObject[]) => objects.forEach(put),
-      listed: () => {
-        for (const name of held.keys()) if (!listed.has(name)) held.delete(name)
-        this.changed()
-      },
-      event: (type: string, object: ServerObject) => {
-        if (type === 'DELETED') held.delete(object.metadata.name)
-        else put(object)
-        this.changed()
-      },
-      onState: () => undefined,
-    }
+  #sink({ kind }: Resource): HeldObjects<ServerObject> {
+    const held = new HeldObjects(
+      (object) => object,
+      () => this.changed(),
+    )
+    this.#held.set(kind, held.values)
+    return held
   }
 
   /** One look at a time; changes meanwhile are seen by the next. */
@@ -148,7 +143,7 @@ export class Installer {
 
   async #step(): Promise<void> {
     const mesh = this.#held.get('Mesh')?.get('default')
-    if (mesh === undefined) return
+    if (mesh === undefined || mesh.metadata['uid'] === this.#released) return
     const isRemoval = mesh.metadata['deletionTimestamp'] !== undefined
     if (isRemoval && !this.#api.holds(mesh)) return
     const spec = specOf(mesh)
@@ -164,31 +159,51 @@ export class Installer {
     const revision = revisionIn(wanted)
     const state = { revision, pods, ...observed(daemonSet), halt: haltOf(daemonSet) }
     if (isRemoval) await this.#remove(mesh, state)
-    else await this.#roll(mesh, state)
+    else
+      await this.#roll(
+        mesh,
+        state,
+        await this.#leftOut.clean(spec, daemonSet, pods, this.#podObjects()),
+      )
   }
 
   #look(isRemoval: boolean): NodePod[] {
-    const objects = this.#held.get('Pod')?.values() ?? []
     const { maxRestarts } = this.#limits
     const options = { isRemoval, maxRestarts }
-    return this.#pods.look(objects, this.#options.view(), options, performance.now())
+    return this.#pods.look(
+      this.#podObjects().filter((object) => !isCleaner(object)),
+      this.#options.view(),
+      options,
+      performance.now(),
+    )
   }
 
-  async #roll(mesh: ServerObject, state: State): Promise<void> {
+  #podObjects(): ServerObject[] {
+    return [...(this.#held.get('Pod')?.values() ?? [])]
+  }
+
+  async #roll(
+    mesh: ServerObject,
+    state: State,
+    leaving: LeavingPlan['left'],
+  ): Promise<void> {
     this.#removingSince = undefined
     await this.#api.ensureExtras()
     const action = decideRollout(state, this.#limits)
     await this.#act(action)
-    await this.#tell(mesh, { action, isRemoval: false, isLate: false, ...countOf(state) })
+    const [isRemoval, isLate] = [false, false]
+    await this.#tell(mesh, { action, isRemoval, isLate, ...countOf(state), leaving })
   }
 
   async #remove(mesh: ServerObject, state: State): Promise<void> {
     this.#removingSince ??= performance.now()
+    await this.#leftOut.end(this.#podObjects())
     const nodes = new Set(this.#options.view().nodes)
     const action = decideRemoval({ ...state, nodes })
     if (action.kind === 'done') {
       await this.#api.removeAll()
       await this.#api.release(mesh)
+      this.#released = mesh.metadata['uid']
       this.#options.log.info('nothing of the mesh is left on any node')
       return
     }
@@ -260,9 +275,10 @@ function observed(daemonSet: ServerObject | Manifest): {
 }
 
 function haltOf(daemonSet: ServerObject | Manifest): Halt | undefined {
-  const annotations = (daemonSet.metadata['annotations'] ?? {}) as Record<string, string>
   try {
-    const halt = JSON.parse(annotations[haltedAnnotation] ?? '') as Partial<Halt>
+    const halt = JSON.parse(
+      annotationsOf(daemonSet)[haltedAnnotation] ?? '',
+    ) as Partial<Halt>
     const { revision = '', node = '', message = '' } = halt
     return { revision, node, message }
   } catch {

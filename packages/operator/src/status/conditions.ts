@@ -28,6 +28,7 @@ export interface StatusInput {
   readonly parents: ReadonlyMap<string, readonly ParentCondition[]>
   readonly errors: readonly ValidationError[]
   readonly subscribers: readonly SubscriberStatus[]
+  /** That should hold the configuration. */
   readonly nodes: readonly string[]
   /** Version in which the object's present content was first published, by key. */
   readonly publishedIn: ReadonlyMap<string, number>
@@ -67,7 +68,7 @@ export function objectStatuses(input: StatusInput): ObjectStatus[] {
         ...(head === undefined ? [] : [head]),
         ...rest,
         ...(isInForce ? [programmed(kind, version, holders)] : []),
-        ...(kind === 'Mesh' && isInForce ? [nodesReady(input)] : []),
+        ...(kind === 'Mesh' && isInForce ? [nodesReady(input), degraded(input)] : []),
       ]
     }
     const parents = (input.parents.get(key) ?? []).map((parent) => ({
@@ -97,10 +98,9 @@ function invalidCondition(texts: readonly string[], held: boolean): Condition {
 
 /** How many nodes hold a version: asked for every object, so each answer must not cost O(nodes). */
 interface Holders {
-  readonly nodes: number
-  /** Lowest version that each node's agent holds, and its agent and proxy both, the greatest first. */
-  readonly agent: readonly number[]
-  readonly both: readonly number[]
+  /** Nodes by the lowest version that their agents hold, and their agents and proxies both. */
+  readonly agent: Ranking
+  readonly both: Ranking
   readonly refusals: readonly SubscriberStatus[]
 }
 
@@ -113,44 +113,104 @@ function holdersOf({ nodes, subscribers }: StatusInput): Holders {
   }
   const of = (role: string, node: string): number => acked.get(`${role} ${node}`) ?? 0
   const known = new Set(nodes)
-  const greatestFirst = (a: number, b: number): number => b - a
   return {
-    nodes: nodes.length,
-    agent: nodes.map((node) => of('agent', node)).sort(greatestFirst),
-    both: nodes
-      .map((node) => Math.min(of('agent', node), of('proxy', node)))
-      .sort(greatestFirst),
+    agent: new Ranking(nodes, (node) => of('agent', node)),
+    both: new Ranking(nodes, (node) => Math.min(of('agent', node), of('proxy', node))),
     refusals: subscribers.filter(
       ({ nack, node }) => nack !== undefined && known.has(node),
     ),
   }
 }
 
-/** How many of `versions`, the greatest first, are at least `version`. */
-function countAtLeast(versions: readonly number[], version: number): number {
-  let [low, high] = [0, versions.length]
-  while (low < high) {
-    const middle = (low + high) >>> 1
-    if ((versions[middle] ?? 0) >= version) low = middle + 1
-    else high = middle
+/** Nodes by the version that they hold, the greatest first. */
+class Ranking {
+  readonly #ranked: readonly { readonly node: string; readonly version: number }[]
+  /** Texts of those from a place on: many objects lack the same nodes. */
+  readonly #texts = new Map<number, string>()
+
+  constructor(nodes: readonly string[], versionOf: (node: string) => number) {
+    this.#ranked = nodes
+      .map((node) => ({ node, version: versionOf(node) }))
+      .sort((a, b) => b.version - a.version)
   }
-  return low
+
+  get size(): number {
+    return this.#ranked.length
+  }
+
+  /** How many hold at least `version`. */
+  holding(version: number): number {
+    let [low, high] = [0, this.#ranked.length]
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if ((this.#ranked[middle]?.version ?? 0) >= version) low = middle + 1
+      else high = middle
+    }
+    return low
+  }
+
+  /** Names of all but the first `holding`: by name, so that the text does not change with who is how far behind. */
+  others(holding: number): string {
+    const known = this.#texts.get(holding)
+    if (known !== undefined) return known
+    const text = nameSome(
+      this.#ranked
+        .slice(holding)
+        .map(({ node }) => node)
+        .sort(),
+    )
+    this.#texts.set(holding, text)
+    return text
+  }
+}
+
+/** "a, b, …": no more than a message should have. */
+function nameSome(nodes: readonly string[]): string {
+  const more = nodes.length > maxNamedNodes ? ', …' : ''
+  return `${nodes.slice(0, maxNamedNodes).join(', ')}${more}`
 }
 
 function programmed(kind: string, version: number, holders: Holders): Condition {
-  const versions = agentKinds.has(kind) ? holders.agent : holders.both
-  const done = countAtLeast(versions, version)
-  const complete = done === holders.nodes && done > 0
-  const message = `acknowledged by ${done} of ${holders.nodes} nodes`
+  const ranking = agentKinds.has(kind) ? holders.agent : holders.both
+  const done = ranking.holding(version)
+  const complete = done === ranking.size && done > 0
   const refusals = holders.refusals
     .filter(({ nack }) => nack !== undefined && nack.version >= version)
     .map(({ node, role, nack }) => `${node} ${role}: ${nack?.reason}`)
+  const message = [
+    `acknowledged by ${done} of ${ranking.size} nodes`,
+    ...(done < ranking.size ? [`not yet by ${ranking.others(done)}`] : []),
+    ...refusals.slice(0, maxNamedNodes),
+  ]
   return {
     type: 'Programmed',
     status: complete ? 'True' : 'False',
     reason: complete ? 'Programmed' : refusals.length > 0 ? 'Refused' : 'Pending',
-    message: [message, ...refusals.slice(0, maxNamedNodes)].join('; '),
+    message: message.join('; '),
   }
+}
+
+/** What is wanted of nodes and does not work there, as their processes say. */
+function degraded({ nodes, subscribers }: StatusInput): Condition {
+  const known = new Set(nodes)
+  const where = new Map<string, Set<string>>()
+  for (const { node, connected, degraded: texts = [] } of subscribers) {
+    if (!connected || !known.has(node)) continue
+    for (const text of texts) where.set(text, (where.get(text) ?? new Set()).add(node))
+  }
+  if (where.size === 0) {
+    const message = 'all that is wanted works on every node that is connected'
+    return { type: 'Degraded', status: 'False', reason: 'AllFeatures', message }
+  }
+  const parts = [...where]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(
+      ([text, on]) =>
+        `${text} (on ${on.size} of ${nodes.length} nodes: ${nameSome([...on].sort())})`,
+    )
+  const more = parts.length > maxNamedNodes ? ['…'] : []
+  const message = [...parts.slice(0, maxNamedNodes), ...more].join('; ')
+  return { type: 'Degraded', status: 'True', reason: 'FeaturesMissing', message }
 }
 
 /**
@@ -173,11 +233,9 @@ function nodesReady({ nodes, subscribers }: StatusInput): Condition {
     const name = `${role} ${softwareVersion}${mapLayout && ` (maps ${mapLayout})`}`
     versions.set(name, (versions.get(name) ?? 0) + 1)
   }
-  const named = missing.slice(0, maxNamedNodes).join(', ')
-  const more = missing.length > maxNamedNodes ? ', …' : ''
   const message = [
     `${nodes.length - missing.length} of ${nodes.length} nodes ready`,
-    ...(missing.length > 0 ? [`not ready: ${named}${more}`] : []),
+    ...(missing.length > 0 ? [`not ready: ${nameSome(missing)}`] : []),
     ...[...versions].sort().map(([version, count]) => `${version} on ${count}`),
   ].join('; ')
   return missing.length === 0 && nodes.length > 0

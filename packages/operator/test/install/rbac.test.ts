@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import {
   startApiServer,
+  type Client,
   type KubeObject,
   type RecordedCall,
 } from '../../../../test/support/apiserver/index.ts'
@@ -85,6 +86,16 @@ const monitorCrd = parse(
   ),
 ) as KubeObject
 
+/** What the sample's nodeSelector asks for. */
+const os = 'kubernetes.io/os'
+const linux = { [os]: 'linux' }
+
+/** The Mesh does not select the node any more. */
+async function leave(node: string, admin: Client, daemons: Daemons): Promise<void> {
+  daemons.labels.set(node, {})
+  await admin.merge(`/api/v1/nodes/${node}`, { metadata: { labels: { [os]: null } } })
+}
+
 t.test('every call is allowed, every rule is used', async (t) => {
   const server = await startApiServer()
   const admin = server.client()
@@ -95,7 +106,9 @@ t.test('every call is allowed, every rule is used', async (t) => {
   await create(admin, [...crds, monitorCrd, ...defaultManifests()])
   for (const name of ['a', 'b']) {
     daemons.nodes.add(name)
-    await create(admin, [{ apiVersion: 'v1', kind: 'Node', metadata: { name } }])
+    daemons.labels.set(name, linux)
+    const metadata = { name, labels: linux }
+    await create(admin, [{ apiVersion: 'v1', kind: 'Node', metadata }])
   }
   // Not the test's own directory: a socket's path has 107 bytes.
   const dir = mkdtempSync(join(tmpdir(), 'pillion-rbac-'))
@@ -130,6 +143,8 @@ t.test('every call is allowed, every rule is used', async (t) => {
     spec: { images: { agent: 'pillion-agent:0.2.0' } },
   })
   await seen('delete /pods')
+  await leave('b', admin, daemons)
+  await seen('create /pods')
   await seen('patch gateway.networking.k8s.io/grpcroutes/status')
   await seen('patch mesh.pillion.dev/l7services/status')
   await seen('create events.k8s.io/events')

@@ -51,6 +51,13 @@ async function cluster(t: Test) {
       ...{ client, namespace, agentImage: 'agent:1', proxyImage: 'proxy:1', limits },
       ...{ pageSize: 500, backoffMinMs: 5, backoffMaxMs: 50, idleMs: 60_000, tickMs: 20 },
       view: () => view.current,
+      nodes: () =>
+        new Map(
+          view.current.nodes.map((node) => [
+            node,
+            { labels: daemons.labels.get(node) ?? {}, isReady: true },
+          ]),
+        ),
       events: new EventRecorder(client, 'test'),
       log: pino({ level: 'silent' }),
     })
@@ -221,6 +228,65 @@ t.test(
     t.equal((await c.admin.get(`${meshPath}/default`)).code, 200)
 
     c.view.current = { ...c.view.current, nodes: ['a', 'c'] }
+    await until(
+      'gone',
+      async () => (await c.admin.get(`${meshPath}/default`)).code === 404,
+    )
+  },
+)
+
+t.test(
+  'a node that the selector leaves out later is cleaned, and until then the Mesh says so',
+  async (t) => {
+    const c = await cluster(t)
+    await create(c.admin, [mesh({})])
+    await reached(c, 'Installed', 3)
+    for (const node of ['a', 'b']) c.daemons.labels.set(node, { mesh: 'yes' })
+    c.daemons.cleanerStatusOf = () => ({
+      phase: 'Running',
+      containerStatuses: [
+        {
+          ...{ name: 'uninstall', restartCount: 3, ready: false },
+          lastState: { terminated: { message: 'pillion-agent: EPERM' } },
+        },
+      ],
+    })
+    const select = (nodeSelector: object | null) =>
+      c.admin.merge(`${meshPath}/default`, { spec: { nodeSelector } })
+    await select({ mesh: 'yes' })
+    await until('said', async () =>
+      /2 of 2 nodes; taking the datapath from 1 left out: c: container uninstall ended 3 times: .*EPERM/.test(
+        await reached(c, 'Progressing'),
+      ),
+    )
+    t.strictSame(c.daemons.cleaned, [])
+
+    // Another operator goes on with what the first one knew.
+    await c.installer.close()
+    const next = c.make()
+    t.teardown(() => next.close())
+    c.daemons.cleanerStatusOf = () => ({ phase: 'Succeeded' })
+    next.lead(true)
+    t.equal(await reached(c, 'Installed', 2), '2 of 2 nodes')
+    t.strictSame(c.daemons.cleaned, ['c'])
+    const cleaners = async (): Promise<number> => {
+      const { body } = await c.admin.get(`/api/v1/namespaces/${namespace}/pods`)
+      return (body['items'] as KubeObject[]).filter(({ metadata }) =>
+        metadata.name.startsWith('pillion-clean-'),
+      ).length
+    }
+    await until('its pod is gone', async () => (await cleaners()) === 0)
+
+    // By a label of the node, without any change of the Mesh.
+    c.daemons.labels.set('b', {})
+    await until('b', () => c.daemons.cleaned.join() === 'c,b')
+    t.equal(await reached(c, 'Installed', 1), '1 of 1 nodes')
+
+    await select(null)
+    t.equal(await reached(c, 'Installed', 3), '3 of 3 nodes')
+    await until('nobody is left out', async () => (await cleaners()) === 0)
+    t.strictSame(c.daemons.cleaned, ['c', 'b'])
+    await c.admin.delete(`${meshPath}/default`)
     await until(
       'gone',
       async () => (await c.admin.get(`${meshPath}/default`)).code === 404,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import t from 'tap'
-import type { Condition } from '../../src/compile/condition.ts'
+import { isBad, type Condition } from '../../src/compile/condition.ts'
 import type { SubscriberStatus } from '../../src/publish/publisher.ts'
 import { objectStatuses, type StatusInput } from '../../src/status/conditions.ts'
 
@@ -47,7 +47,7 @@ t.test(
     t.match(programmed(route, { subscribers: agents }), {
       status: 'False',
       reason: 'Pending',
-      message: 'acknowledged by 0 of 2 nodes',
+      message: 'acknowledged by 0 of 2 nodes; not yet by n1, n2',
     })
     t.match(programmed('NetworkPolicy/a/b', { subscribers: agents }), {
       status: 'True',
@@ -56,7 +56,7 @@ t.test(
     const proxies = [holder('n1', 'proxy', 5), holder('n2', 'proxy', 4)]
     t.match(programmed(route, { subscribers: [...agents, ...proxies] }), {
       status: 'False',
-      message: 'acknowledged by 1 of 2 nodes',
+      message: 'acknowledged by 1 of 2 nodes; not yet by n2',
     })
     t.match(programmed(route, { nodes: [] }), { status: 'False' })
   },
@@ -115,4 +115,33 @@ t.test('the Mesh says which software runs, and with which layout of maps', async
     message:
       '2 of 2 nodes ready; agent 0.1.0 (maps a40f) on 1; agent 0.1.0 (maps b51c) on 1; proxy 0.2.0 on 2',
   })
+})
+
+t.test('missing nodes are named, as many as a message should have', async (t) => {
+  const nodes = Array.from({ length: 30 }, (_, i) => `n${String(i).padStart(2, '0')}`)
+  const subscribers = nodes.map((node, i) => holder(node, 'agent', i < 15 ? i % 5 : 5))
+  const found = programmed('NetworkPolicy/a/b', { nodes, subscribers })
+  t.equal(
+    found?.message,
+    'acknowledged by 15 of 30 nodes; not yet by n00, n01, n02, n03, n04, n05, n06, n07, n08, n09, …',
+  )
+})
+
+t.test('what does not work on some nodes degrades the Mesh', async (t) => {
+  const of = (subscribers: SubscriberStatus[]): Condition | undefined =>
+    objectStatuses(input('Mesh//default', { subscribers }))[0]?.conditions.find(
+      ({ type }) => type === 'Degraded',
+    )
+  const text = 'acceleration-auto: CAP_SYS_PTRACE is missing'
+  const lacks = { ...holder('n2', 'agent', 5), degraded: [text] }
+  const found = of([holder('n1', 'agent', 5), lacks])
+  t.match(found, {
+    status: 'True',
+    reason: 'FeaturesMissing',
+    message: `${text} (on 1 of 2 nodes: n2)`,
+  })
+  t.ok(found && isBad(found))
+  const well = of([holder('n1', 'agent', 5), { ...lacks, connected: false }])
+  t.match(well, { status: 'False', reason: 'AllFeatures' })
+  t.notOk(well && isBad(well))
 })

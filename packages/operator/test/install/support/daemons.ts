@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Plays the DaemonSet controller and the kubelets of a cluster: pods from the template, one a node, Ready unless a test says no.
+// Plays the DaemonSet controller and the kubelets of a cluster: pods from the template, one on each node that its nodeSelector names,
+// Ready unless a test says no; pods that clean a node end well, unless a test says otherwise.
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Client, KubeObject } from '../../../../../test/support/apiserver/index.ts'
 
@@ -23,6 +24,12 @@ type Status = Record<string, unknown>
 
 export class Daemons {
   readonly nodes = new Set<string>()
+  /** Labels of nodes; most have none. */
+  readonly labels = new Map<string, Readonly<Record<string, string>>>()
+  /** What the kubelet of a node says of a pod that cleans it. */
+  cleanerStatusOf: (node: string) => Status = () => ({ phase: 'Succeeded' })
+  /** Nodes that were cleaned, in order. */
+  readonly cleaned: string[] = []
   /** What the kubelet of a node says of such a pod; Ready unless said. */
   statusOf: (pod: Seen) => Status = () => ({})
   /** Pods in the order in which they were made. */
@@ -63,8 +70,11 @@ export class Daemons {
     const mine = all.filter(({ metadata }) => metadata.name.startsWith('pillion-node-'))
     this.leastReady = Math.min(this.leastReady, mine.length)
     const set = code === 200 ? (body as unknown as KubeObject) : undefined
+    for (const pod of all)
+      if (pod.metadata.name.startsWith('pillion-clean-')) await this.#clean(pod)
+    const wanted = new Set([...this.nodes].filter((node) => this.#selects(set, node)))
     for (const pod of mine) {
-      const isWanted = set !== undefined && this.nodes.has(seenOf(pod).node)
+      const isWanted = set !== undefined && wanted.has(seenOf(pod).node)
       const leaving = pod.metadata.deletionTimestamp !== undefined || !isWanted
       if (leaving)
         await this.#admin.delete(`${pods}/${pod.metadata.name}`, {
@@ -74,12 +84,34 @@ export class Daemons {
     }
     if (set === undefined) return
     const covered = new Set(mine.map((pod) => seenOf(pod).node))
-    for (const node of this.nodes) if (!covered.has(node)) await this.#make(set, node)
+    for (const node of wanted) if (!covered.has(node)) await this.#make(set, node)
     const status = {
       observedGeneration: set.metadata.generation,
-      desiredNumberScheduled: this.nodes.size,
+      desiredNumberScheduled: wanted.size,
     }
     await this.#admin.merge(`${sets}/pillion-node/status`, { status })
+  }
+
+  #selects(set: KubeObject | undefined, node: string): boolean {
+    const { template } = (set?.spec ?? {}) as {
+      template?: { spec: { nodeSelector?: Record<string, string> } }
+    }
+    return Object.entries(template?.spec.nodeSelector ?? {}).every(
+      ([name, value]) => this.labels.get(node)?.[name] === value,
+    )
+  }
+
+  async #clean(pod: KubeObject): Promise<void> {
+    const path = `${pods}/${pod.metadata.name}`
+    if (pod.metadata.deletionTimestamp !== undefined) {
+      await this.#admin.delete(path, { gracePeriodSeconds: 0 })
+      return
+    }
+    const { node } = seenOf(pod)
+    const status = this.cleanerStatusOf(node)
+    if (JSON.stringify(status) === JSON.stringify(pick(pod.status, status))) return
+    if (status['phase'] === 'Succeeded') this.cleaned.push(node)
+    await this.#admin.merge(`${path}/status`, { status })
   }
 
   async #make(set: KubeObject, node: string): Promise<void> {
