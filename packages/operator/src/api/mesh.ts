@@ -313,6 +313,12 @@ export const accessPolicy = z
           .describe(
             'Allow: of connections to these pods, only those that a rule of some policy allows. Deny: those that match a rule are refused, whatever else allows them.',
           ),
+        mode: z
+          .enum(['Enforce', 'Shadow'])
+          .default('Enforce')
+          .describe(
+            'Enforce: in force. Shadow: nothing is refused or allowed by it; what it would refuse is counted, see pillion policy shadow.',
+          ),
         rules: list(accessRule, 64).describe(
           'Connections that the action is about: those that match one of the rules.',
         ),

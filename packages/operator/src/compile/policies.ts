@@ -10,13 +10,16 @@ import {
   type Rule,
   type SubjectPolicy,
 } from '@pillion/contract'
-import { keyOf } from '../api/object.ts'
+import { keyOf, type ApiObject } from '../api/object.ts'
 import type { Snapshot } from '../index/objects.ts'
 import { blocksOfKey, identityNumber } from './cidr.ts'
 import type { Condition } from './condition.ts'
 import { accepted } from './condition.ts'
 import {
   accessDrafts,
+  isShadow,
+  modeAnnotation,
+  modeOf,
   networkDrafts,
   type Draft,
   type DraftRule,
@@ -65,16 +68,22 @@ export function compilePolicies(
     ...networks.flatMap((policy) => networkDrafts(policy, world)),
     ...accesses.map((policy) => accessDrafts(policy, world)),
   ]
-  const texts = new Set(
-    drafts.flatMap(({ text, rules }) => [text, ...rules.map((rule) => rule.text)]),
+  // Text of a rule, or of a policy where it stands for its isolation, and whether it is in Shadow mode.
+  const texts = new Map(
+    drafts.flatMap(({ text, rules, isShadow }) =>
+      [text, ...rules.map((rule) => rule.text)].map((each) => [each, isShadow]),
+    ),
   )
-  const nextPool = allocate(pool, texts)
+  const nextPool = allocate(pool, new Set(texts.keys()))
   const rules = new Map(
-    [...nextPool.live].map(([text, id]) => [String(id), { id, text }]),
+    [...nextPool.live].map(([text, id]): [string, Rule] => [
+      String(id),
+      { id, text, ...(texts.get(text) === true && { shadow: true }) },
+    ]),
   )
   const conditions = new Map<string, readonly Condition[]>()
   for (const policy of [...networks, ...accesses])
-    conditions.set(keyOf(policy), [accepted])
+    conditions.set(keyOf(policy), conditionsOf(policy))
   return {
     subjects: keep(
       compileSubjects(drafts, world.identities, workloads, nextPool),
@@ -84,6 +93,23 @@ export function compilePolicies(
     conditions,
     pool: nextPool,
   }
+}
+
+type Policy = ApiObject<'NetworkPolicy'> | ApiObject<'AccessPolicy'>
+
+function conditionsOf(policy: Policy): Condition[] {
+  if (isShadow(policy)) {
+    const { namespace, name } = policy.metadata
+    const command = `pillion policy shadow ${name} -n ${namespace}`
+    const message = `in Shadow mode: it refuses nothing; ${command} shows what it would`
+    return [{ ...accepted, message }]
+  }
+  const mode = modeOf(policy)
+  if (mode === undefined || mode === 'Enforce') return [accepted]
+  const where = `metadata.annotations["${modeAnnotation}"]`
+  const message = `${where}: ${JSON.stringify(mode)} is neither "Enforce" nor "Shadow": the policy is enforced`
+  const reason = 'UnsupportedValue'
+  return [accepted, { type: 'PartiallyInvalid', status: 'True', reason, message }]
 }
 
 function nameOf({ metadata }: { metadata: { namespace: string; name: string } }): string {
@@ -96,55 +122,85 @@ interface Building {
   readonly entries: Map<string, PolicyEntry>
 }
 
+/** By direction; absent: no policy selects the subject there. */
+interface BuildingSubject {
+  ingress?: Building
+  egress?: Building
+  shadowIngress?: Building
+  shadowEgress?: Building
+}
+
+const shadowOf = { ingress: 'shadowIngress', egress: 'shadowEgress' } as const
+
+/**
+ * A direction is what the enforced policies say. Where one in Shadow mode selects the subject, its shadow is what all
+ * policies together would say; the kernel asks it about what the enforced ones allow.
+ */
 function compileSubjects(
   drafts: readonly Draft[],
   identities: readonly Identity[],
   workloads: Workloads,
   pool: Pool,
 ): Map<string, SubjectPolicy> {
-  const subjects = new Map<number, { ingress: Building; egress: Building }>()
-  const empty = (): Building => ({
-    isolated: false,
-    isolationRule: 0,
-    entries: new Map(),
-  })
+  const subjects = new Map<number, BuildingSubject>()
+  const of = (subject: number): BuildingSubject => {
+    const known = subjects.get(subject)
+    if (known !== undefined) return known
+    const made = {}
+    subjects.set(subject, made)
+    return made
+  }
+  // Before the enforced ones: those isolate as well, but never refuse what the kernel asks the shadow about.
+  for (const draft of drafts.filter(({ isShadow }) => isShadow)) {
+    for (const subject of draft.subjects)
+      isolate((of(subject)[shadowOf[draft.direction]] ??= empty()), draft, pool)
+  }
   for (const draft of drafts) {
+    const { direction } = draft
     for (const subject of draft.subjects) {
-      const building = subjects.get(subject) ?? { ingress: empty(), egress: empty() }
-      subjects.set(subject, building)
-      const direction = building[draft.direction]
-      if (draft.isolates && !direction.isolated) {
-        direction.isolated = true
-        direction.isolationRule = numberOf(pool, draft.text)
-      }
+      const building = of(subject)
+      const real = draft.isShadow ? undefined : (building[direction] ??= empty())
+      const concerned = [real, building[shadowOf[direction]]].filter(
+        (each) => each !== undefined,
+      )
+      for (const each of concerned) isolate(each, draft, pool)
       for (const rule of draft.rules) {
         const id = numberOf(pool, rule.text)
         for (const entry of entriesOf(draft, rule, subject, identities, workloads, id)) {
           const key = `${entry.action}/${entry.peer}/${entry.protocol}/${entry.port}/${entry.portBits}`
-          if (!direction.entries.has(key)) direction.entries.set(key, entry)
+          for (const { entries } of concerned)
+            if (!entries.has(key)) entries.set(key, entry)
         }
       }
     }
   }
   return new Map(
-    [...subjects].map(([identity, { ingress, egress }]) => [
+    [...subjects].map(([identity, building]) => [
       String(identity),
       {
         identity,
-        ingress: finish(ingress),
-        egress: finish(egress),
-        shadowIngress: undefined,
-        shadowEgress: undefined,
+        ingress: finish(building.ingress),
+        egress: finish(building.egress),
+        shadowIngress: finish(building.shadowIngress),
+        shadowEgress: finish(building.shadowEgress),
       },
     ]),
   )
 }
 
-function finish({
-  isolated,
-  isolationRule,
-  entries,
-}: Building): DirectionPolicy | undefined {
+function empty(): Building {
+  return { isolated: false, isolationRule: 0, entries: new Map() }
+}
+
+function isolate(building: Building, { isolates, text }: Draft, pool: Pool): void {
+  if (!isolates || building.isolated) return
+  building.isolated = true
+  building.isolationRule = numberOf(pool, text)
+}
+
+function finish(building: Building | undefined): DirectionPolicy | undefined {
+  if (building === undefined) return undefined
+  const { isolated, isolationRule, entries } = building
   if (!isolated && entries.size === 0) return undefined
   const all = entries.get(`${Action.ALLOW}/0/0/0/0`)
   // Once everything is allowed, narrower permissions say nothing; denials still do.

@@ -36,6 +36,8 @@ export interface Draft {
   readonly text: string
   readonly direction: 'ingress' | 'egress'
   readonly isolates: boolean
+  /** Of a policy in Shadow mode: it decides nothing. */
+  readonly isShadow: boolean
   readonly action: Action
   readonly subjects: readonly number[]
   readonly rules: readonly DraftRule[]
@@ -45,6 +47,20 @@ type NetworkPolicy = ApiObject<'NetworkPolicy'>
 type AccessPolicy = ApiObject<'AccessPolicy'>
 type NetworkSpec = NetworkPolicy['spec']
 type NetworkPeer = NonNullable<NetworkSpec['ingress']>[number]['from'][number]
+
+/** Of a NetworkPolicy, which has no field for it: "Shadow" or "Enforce". */
+export const modeAnnotation = 'mesh.pillion.dev/mode'
+
+/** True for a policy that is only to be watched. Any word but "Shadow" enforces: a mistake must not open what is closed. */
+export function isShadow(policy: NetworkPolicy | AccessPolicy): boolean {
+  return modeOf(policy) === 'Shadow'
+}
+
+/** The mode as written; undefined: nothing is. */
+export function modeOf(policy: NetworkPolicy | AccessPolicy): string | undefined {
+  if (policy.kind === 'AccessPolicy') return policy.spec.mode
+  return policy.metadata.annotations[modeAnnotation]
+}
 
 export function networkDrafts(policy: NetworkPolicy, world: World): Draft[] {
   const { spec } = policy
@@ -74,6 +90,7 @@ export function networkDrafts(policy: NetworkPolicy, world: World): Draft[] {
       text: `${text} ${name}`,
       direction: name,
       isolates: true,
+      isShadow: isShadow(policy),
       action: Action.ALLOW,
       subjects,
       rules: drafted,
@@ -139,6 +156,7 @@ export function accessDrafts(policy: AccessPolicy, world: World): Draft {
     text,
     direction: 'ingress',
     isolates: spec.action === 'Allow',
+    isShadow: isShadow(policy),
     action: spec.action === 'Allow' ? Action.ALLOW : Action.DENY,
     subjects: select(world, namespace, undefined, spec.selector),
     rules,

@@ -73,7 +73,10 @@ const kinds: readonly Kind[] = [
     shortNames: ['ap'],
     scope: 'Namespaced',
     schema: accessPolicy,
-    columns: [specColumn('Action', 'action', 'What happens to connections that match.')],
+    columns: [
+      specColumn('Action', 'action', 'What happens to connections that match.'),
+      specColumn('Mode', 'mode', 'Whether it is in force, or only watched.'),
+    ],
   },
   {
     kind: 'L7Service',

@@ -156,6 +156,7 @@ t.test('defaults are filled in by the API server', async (t) => {
   t.strictSame(specOf('AccessPolicy', { rules: [{ ports: [{ port: 1 }] }] }), {
     selector: {},
     action: 'Allow',
+    mode: 'Enforce',
     rules: [{ ports: [{ port: 1, protocol: 'TCP' }] }],
   })
 })
