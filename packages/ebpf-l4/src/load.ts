@@ -2,13 +2,7 @@
 // Objects into the kernel. A program that the kernel refuses is left out where the node can go without it.
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import {
-  attachments,
-  featureCosts,
-  objects,
-  optionalHelpers,
-  type OptionalFeature,
-} from './attach.ts'
+import { attachments, objects, optionalHelpers, type OptionalFeature } from './attach.ts'
 import { cgroupLevel } from './cgroup.ts'
 import { BpfError, reasonOf } from './errors.ts'
 import { native, type Handle } from './native.ts'
@@ -98,11 +92,6 @@ export function lackingHelpers(): Lacking[] {
   return optionalHelpers
     .filter(({ helper }) => !native.hasHelper(helper))
     .map(({ feature, needs }) => ({ feature, reason: `the kernel has no ${needs}` }))
-}
-
-/** "acceleration: connections on this node ... (why)". */
-export function describeLacking({ feature, reason }: Lacking): string {
-  return `${featureCosts[feature]} (${reason})`
 }
 
 function isNeeded({ program }: ProgramTrial): boolean {

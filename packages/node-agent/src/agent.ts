@@ -21,12 +21,18 @@ import {
 import type { Logger } from 'pino'
 import { DebugServer } from './debug.ts'
 import { Executables } from './executables.ts'
-import { degradedOf, probeExecutables, type Feature } from './features.ts'
+import {
+  datapathFeatures,
+  degradedOf,
+  probeExecutables,
+  type Feature,
+} from './features.ts'
 import { clockOffsetMs, FlowLog } from './flows.ts'
 import { debugHandlers } from './handlers.ts'
 import { Metrics } from './metrics.ts'
 import { Names } from './names.ts'
 import type { Options } from './options.ts'
+import { PreflightProcess } from './preflight.ts'
 import { Reconciler } from './reconcile.ts'
 import { Store } from './store.ts'
 import { PodCgroups } from './workloads.ts'
@@ -81,7 +87,10 @@ export class Agent {
     this.#log = log
     this.#datapath = datapath
     this.#flows = new FlowLog(options.flows)
-    this.#features = [probeExecutables(options.procDir)]
+    this.#features = [
+      probeExecutables(options.procDir),
+      ...datapathFeatures(datapath.lacking),
+    ]
     this.#metrics = new Metrics({
       kernel: datapath,
       flows: this.#flows,
@@ -113,6 +122,7 @@ export class Agent {
       },
     })
     this.#names = new Names(this.#reconciler.resources)
+    const asking = new PreflightProcess(options)
     this.#debug = new DebugServer({
       handlers: debugHandlers({
         node: options.node,
@@ -122,6 +132,7 @@ export class Agent {
         metrics: this.#metrics,
         executables: this.#executables,
         features: this.#features,
+        preflight: () => asking.ask(),
         subscription: () => this.#subscription?.state(),
         problems: () => this.#problems,
       }),

@@ -3,6 +3,7 @@
 // metric and, through the operator, in the status of the Mesh: nobody has to guess why something does nothing.
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { featureCosts, type Lacking, type OptionalFeature } from '@pillion/ebpf-l4'
 
 /** `off`: not wanted here; `degraded`: wanted, and the node lacks what it takes. */
 export interface Feature {
@@ -38,6 +39,17 @@ export function probeExecutables(procDir: string): Feature {
   }
   const reason = `${lacking.join('; ')}; Auto accelerates only what the agent finds in its own file system`
   return { name, state: 'degraded', reason }
+}
+
+/** What the datapath can do without, of which the kernel refused `lacking`. */
+export function datapathFeatures(lacking: readonly Lacking[]): Feature[] {
+  return (Object.keys(featureCosts) as OptionalFeature[]).map((name) => {
+    const reasons = lacking.filter(({ feature }) => feature === name)
+    if (reasons.length === 0)
+      return { name, state: 'works', reason: 'the kernel allows it' }
+    const why = reasons.map(({ reason }) => reason).join('; ')
+    return { name, state: 'degraded', reason: `${featureCosts[name]} (${why})` }
+  })
 }
 
 /** What the operator is told: "name: reason" of what is wanted and lacking. */

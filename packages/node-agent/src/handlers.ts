@@ -19,6 +19,8 @@ export interface HandlerParts {
   readonly metrics: Metrics
   readonly executables: Executables
   readonly features: readonly Feature[]
+  /** Asks the node anew, beside what runs. */
+  readonly preflight: () => Promise<unknown>
   readonly subscription: () => SubscriptionState | undefined
   /** Why the node is not ready; empty: it is. */
   readonly problems: () => readonly string[]
@@ -53,6 +55,7 @@ export function debugHandlers(parts: HandlerParts): Readonly<Record<string, Hand
     '/debug/workloads': () => ({ json: workloads(reconciler) }),
     '/debug/executables': () => ({ json: executables.known }),
     '/debug/features': () => ({ json: parts.features }),
+    '/debug/preflight': async () => ({ json: await parts.preflight() }),
     '/debug/explain': (query) => ({ json: explainQuery(parts, query) }),
   }
 }

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// pillion-agent: the privileged half of a node; with --uninstall it takes its traces away instead. Exit codes: 0 stopped, 1 failed, 2 wrong command line.
+// pillion-agent: the privileged half of a node; with --uninstall it takes its traces away instead, with --preflight it says
+// what the node lacks. Exit codes: 0 stopped, or fit; 1 failed, or not fit; 2 wrong command line.
+import { BpfError } from '@pillion/ebpf-l4'
 import { pino } from 'pino'
 import { startAgent } from './agent.ts'
 import { AgentError, messageOf } from './errors.ts'
-import { parseOptions, parseUninstall } from './options.ts'
+import { parseOptions, parsePreflight, parseUninstall } from './options.ts'
+import { preflightText, runPreflight } from './preflight.ts'
 import { uninstall } from './uninstall.ts'
 import { podCgroup } from './workloads.ts'
 
@@ -14,6 +17,13 @@ async function main(): Promise<void> {
     for (const line of await uninstall(removal)) console.log(line)
     return
   }
+  const asked = parsePreflight(argv, process.env)
+  if (asked !== undefined) {
+    const result = runPreflight(asked)
+    console.log(asked.json ? JSON.stringify(result) : preflightText(result))
+    process.exitCode = result.fit ? 0 : 1
+    return
+  }
   const parsed = parseOptions(argv, process.env)
   const { proxyCgroup, proxyPodUid, cgroupRoot } = parsed
   const options = {
@@ -21,7 +31,12 @@ async function main(): Promise<void> {
     proxyCgroup: proxyCgroup === '' ? podCgroup(cgroupRoot, proxyPodUid) : proxyCgroup,
   }
   const log = pino({ level: options.logLevel, base: { node: options.node } })
-  const agent = await startAgent(options, log)
+  const agent = await startAgent(options, log).catch((error: unknown) => {
+    // What the node lacks is the likely reason, and all lines of it are better than the first.
+    if (error instanceof BpfError && error.code !== 'FOREIGN_OWNER')
+      console.error(preflightText(runPreflight(options), true))
+    throw error
+  })
   let stopping = false
   const stop = (signal: string): void => {
     if (stopping) return

@@ -159,6 +159,30 @@ export function parseUninstall(
   return readValues(rest, env, (key) => uninstallKeys.some((each) => each === key))
 }
 
+const preflightKeys = ['objectDir', 'pinDir', 'cgroupRoot'] as const
+
+/**
+ * The same of `--preflight` and `--preflight=json`: also on a node that has nothing yet, so nothing is needed. Undefined: it is not
+ * that mode.
+ */
+export function parsePreflight(
+  argv: readonly string[],
+  env: Readonly<Record<string, string | undefined>>,
+):
+  | (Pick<Options, (typeof preflightKeys)[number]> & { readonly json: boolean })
+  | undefined {
+  const modes = argv.filter((each) => /^--preflight(=json)?$/.test(each))
+  if (modes.length === 0) return undefined
+  const rest = argv.filter((each) => !modes.includes(each))
+  const { objectDir, pinDir, cgroupRoot } = readValues(rest, env, () => false)
+  return {
+    objectDir: objectDir === '' ? defaultObjectDir : objectDir,
+    pinDir: pinDir === '' ? '/sys/fs/bpf/pillion' : pinDir,
+    cgroupRoot,
+    json: modes.includes('--preflight=json'),
+  }
+}
+
 /** Of options that are not needed, the missing ones are empty. */
 function readValues(
   argv: readonly string[],

@@ -3,7 +3,12 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Registry } from 'prom-client'
 import t from 'tap'
-import { degradedOf, mayTrace, probeExecutables } from '../src/features.ts'
+import {
+  datapathFeatures,
+  degradedOf,
+  mayTrace,
+  probeExecutables,
+} from '../src/features.ts'
 import { showFeatures } from '../src/metrics.ts'
 
 const root = process.getuid?.() === 0 ? false : 'needs root: the right to trace'
@@ -45,4 +50,15 @@ t.test('a metric says so', async (t) => {
   const text = await registry.metrics()
   t.match(text, /pillion_feature_works\{feature="a",state="works"\} 1/)
   t.match(text, /pillion_feature_works\{feature="b",state="degraded"\} 0/)
+})
+
+t.test('what the kernel does not allow is degraded, with what that costs', async (t) => {
+  const lacking = [
+    { feature: 'acceleration', reason: 'pl_sk_msg is refused: x' },
+  ] as const
+  const features = datapathFeatures(lacking)
+  t.match(degradedOf(features), [
+    'acceleration: connections on this node go by TCP, as between nodes (pl_sk_msg is refused: x)',
+  ])
+  t.ok(features.some(({ name, state }) => name === 'l7' && state === 'works'))
 })
