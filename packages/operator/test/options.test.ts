@@ -36,6 +36,9 @@ t.test('what cannot be used is named', async (t) => {
   t.throws(() => parseOptions([...needed, '--rescan', '1s'], {}), {
     message: /--rescan: "1s"/,
   })
+  t.throws(() => parseOptions([...needed, '--large-deltas', '0'], {}), {
+    message: '--large-deltas: at least 1 is needed',
+  })
   t.throws(() => parseOptions([...needed, '--source', 'magic'], {}), {
     message: /--source/,
   })

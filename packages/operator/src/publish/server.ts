@@ -13,7 +13,7 @@ import { serveStream, type Call, type StreamLimits } from './stream.ts'
 
 /** Limits of the server. */
 export const serverLimits = {
-  /** A hello or an ack; both are small. */
+  /** A hello or an ack; a summary of ten kinds whose buckets are all in use is 184 kB. */
   maxReceiveBytes: 256 * 1024,
   maxStreams: 10_000,
   /** Of one connection; agents and proxies open one. */

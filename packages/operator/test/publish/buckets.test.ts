@@ -5,20 +5,24 @@ import {
   applyDelta,
   bucketOf,
   Delta,
+  digestBytes,
   emptyResources,
   kinds,
+  Resource,
   summarize,
   Summary,
   type Address,
   type Resources,
   type Rule,
   type Workload,
+  same,
+  OverlayMap,
+  VersionedMap,
 } from '@pillion/contract'
 import fc from 'fast-check'
 import t from 'tap'
-import { same } from '../../src/compile/same.ts'
-import { OverlayMap, VersionedMap } from '../../src/compile/versioned-map.ts'
 import { ViewBuckets } from '../../src/publish/buckets.ts'
+import { serverLimits } from '../../src/publish/server.ts'
 
 /** Six names in two buckets, one alone: neighbours in a bucket are what can go wrong. */
 const names = ['a', 'b'].flatMap((first) => {
@@ -130,6 +134,19 @@ t.test('a kind that only a newer operator knew is gone', async (t) => {
   const { replaced, size } = new ViewBuckets().missing(summary, emptyResources())
   t.same(replaced, [{ kind: 'future', buckets: [bucketOf('x')] }])
   t.equal(size, 0)
+})
+
+t.test('a hello with every bucket of every kind is still received', async (t) => {
+  const names = Array.from({ length: 20_000 }, (_, n) => `n${n}`)
+  const all = kinds.map((kind) => {
+    const body = { $case: kind, value: {} } as NonNullable<Resource['body']>
+    const value = Resource.fromPartial({ body }).body?.value
+    return [kind, new Map(names.map((each) => [each, { ...value }]))]
+  })
+  const summary = summarize(Object.fromEntries(all))
+  const bytes = Summary.encode(summary).finish().length
+  t.ok(bytes > kinds.length * 1024 * digestBytes, 'no bucket is empty')
+  t.ok(bytes < serverLimits.maxReceiveBytes - 4096, `${bytes} bytes`)
 })
 
 t.test('one change is its bucket, though the view has many', async (t) => {
