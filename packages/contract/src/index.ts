@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 export * from './address.ts'
+export * from './draft.ts'
 export * from './gen/pillion/v1/node.ts'
 export * from './identity.ts'
 export * from './resources.ts'
+export * from './same.ts'
 export * from './security.ts'
 export * from './select.ts'
 export * from './subscribe.ts'
 export * from './summary.ts'
 export * from './version.ts'
+export * from './versioned-map.ts'

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The resources of a node as values: what the wire carries, held by kind and name.
+import { Draft } from './draft.ts'
 import type { Delta, Resource } from './gen/pillion/v1/node.ts'
 import { bucketOf, digestOf } from './summary.ts'
+import { VersionedMap } from './versioned-map.ts'
 
 type Body = NonNullable<Resource['body']>
 
@@ -47,15 +49,13 @@ export function applyDelta(
   resources: Resources,
   delta: Delta,
 ): { resources: Resources; changes: Changes } {
-  const next = new Map<Kind, Map<string, unknown>>()
   const changes = new Map<Kind, Set<string>>()
-  const writable = (kind: Kind): Map<string, unknown> => {
-    let map = next.get(kind)
-    if (map === undefined) {
-      map = new Map(resources[kind] as ReadonlyMap<string, unknown>)
-      next.set(kind, map)
-    }
-    return map
+  const drafts = new Map<Kind, Draft<unknown>>()
+  const draft = (kind: Kind): Draft<unknown> => {
+    const base = delta.full ? VersionedMap.empty<unknown>() : resources[kind]
+    const made = drafts.get(kind) ?? new Draft<unknown>(base)
+    drafts.set(kind, made)
+    return made
   }
   const changed = (kind: Kind, name: string): void => {
     let names = changes.get(kind)
@@ -64,26 +64,29 @@ export function applyDelta(
   }
   if (delta.full) {
     for (const kind of kinds) {
+      draft(kind)
       for (const name of resources[kind].keys()) changed(kind, name)
-      next.set(kind, new Map())
     }
   }
   for (const { kind, name } of unnamed(resources, delta)) {
-    writable(kind).delete(name)
+    draft(kind).delete(name)
     changed(kind, name)
   }
   for (const { kind, name } of delta.removals) {
     if (!isKind(kind)) continue // a newer operator's kind that was never applied here
-    if (writable(kind).delete(name)) changed(kind, name)
+    if (draft(kind).get(name) === undefined) continue
+    draft(kind).delete(name)
+    changed(kind, name)
   }
   for (const resource of delta.upserts) {
     const { name, body } = resource
     if (name === '') throw new TypeError('a resource without a name')
     if (body === undefined) continue // a newer operator's kind: unknown fields are skipped, as protobuf does
     if (delta.replaced.length > 0 && isHeld(resources, resource)) continue
-    writable(body.$case).set(name, body.value)
+    draft(body.$case).set(name, body.value)
     changed(body.$case, name)
   }
+  const next = [...drafts].map(([kind, made]) => [kind, made.done()])
   return {
     resources: { ...resources, ...Object.fromEntries(next) } as Resources,
     changes,

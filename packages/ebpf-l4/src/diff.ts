@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // PURE. What the maps hold and what they should hold -> writes, in an order in which every state between is correct.
+import { VersionedMap } from '@pillion/contract'
 import { Direction, subjectKeyLayout } from './gen/layout.ts'
 import { configuredMaps, keyBytes } from './tables.ts'
 import type { ConfiguredMap, Table, Tables } from './tables.ts'
@@ -37,11 +38,32 @@ function tableDiff(
   want: Table,
 ): { set: [Buffer, Buffer][]; delete: Buffer[] } {
   if (have === want) return { set: [], delete: [] } // plan shares tables that did not change
+  const changed = want instanceof VersionedMap ? want.changedSince(have) : undefined
+  if (changed !== undefined) return keysDiff(have, want, changed)
   const set: [Buffer, Buffer][] = []
   for (const [key, value] of want) {
     if (have.get(key)?.equals(value) !== true) set.push([keyBytes(key), value])
   }
   const gone = [...have.keys()].filter((key) => !want.has(key)).map(keyBytes)
+  return { set, delete: gone }
+}
+
+/** The difference where at most these keys differ. */
+function keysDiff(
+  have: Table,
+  want: Table,
+  keys: ReadonlySet<string>,
+): { set: [Buffer, Buffer][]; delete: Buffer[] } {
+  const set: [Buffer, Buffer][] = []
+  const gone: Buffer[] = []
+  for (const key of keys) {
+    const value = want.get(key)
+    if (value === undefined) {
+      if (have.has(key)) gone.push(keyBytes(key))
+    } else if (have.get(key)?.equals(value) !== true) {
+      set.push([keyBytes(key), value])
+    }
+  }
   return { set, delete: gone }
 }
 

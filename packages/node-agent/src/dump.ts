@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Values for people: JSON with readable addresses, and what differs between the wanted and the actual maps.
-import { formatAddress } from '@pillion/contract'
+import { formatAddress, isMap } from '@pillion/contract'
 import {
   configuredMaps,
   keyBytes,
@@ -22,7 +22,7 @@ function readable(value: unknown, key: string): unknown {
     if (key === 'comm') return bytes.toString().replace(/\0.*$/s, '')
     return bytes.length === 16 ? formatAddress(bytes) : bytes.toString('hex')
   }
-  if (value instanceof Map) {
+  if (isMap(value)) {
     return Object.fromEntries([...value].map(([k, v]) => [String(k), readable(v, '')]))
   }
   if (Array.isArray(value)) return value.map((item) => readable(item, key))

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { parseAddress } from '@pillion/contract'
-import { initialState, plan, tableKey } from '@pillion/ebpf-l4'
+import { initialState, plan, serviceLayout, tableKey } from '@pillion/ebpf-l4'
 import t from 'tap'
 import { differences, toJson } from '../src/dump.ts'
 import { resourcesOf, shop } from './support/resources.ts'
@@ -30,7 +30,7 @@ t.test('differences of wanted and actual maps', async (t) => {
   const services = new Map(want.pl_services)
   const [first = '', second = ''] = services.keys()
   services.delete(first)
-  services.set(second, Buffer.alloc(16))
+  services.set(second, Buffer.alloc(serviceLayout.size))
   const extra = Buffer.alloc(8, 1)
   cgroups.set(tableKey(extra), Buffer.alloc(8))
   const found = differences(want, { ...want, pl_services: services, pl_cgroups: cgroups })

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The admin endpoint: HTTP on a UNIX socket. It dumps the values that the operator itself uses.
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import { formatAddress, Role, type Resources } from '@pillion/contract'
+import { formatAddress, Role, type Resources, isMap } from '@pillion/contract'
 import { formatError } from './api/object.ts'
 import { messageOf, OperatorError } from './errors.ts'
-import { isMap } from './compile/versioned-map.ts'
 import type { Control } from './operator.ts'
 import { prepareSocket } from './publish/server.ts'
 

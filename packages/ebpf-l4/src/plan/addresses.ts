@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Addresses -> pl_addresses: who answers where, and whether both ends may be accelerated.
-import { Acceleration, type Address, type Resources } from '@pillion/contract'
+import { Draft, Acceleration, type Address, type Resources } from '@pillion/contract'
 import { addrInfoLayout, addrKeyLayout, AddrFlag } from '../gen/layout.ts'
 import { tableKey, type Table } from '../tables.ts'
-import { Draft, replace, type Entries } from './draft.ts'
+import { replace, type Entries } from './draft.ts'
 import type { PlanState } from './state.ts'
 
 /** Plans the named addresses, and those of the named workloads, whose annotation decides about acceleration. */

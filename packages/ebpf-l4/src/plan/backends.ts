@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Numbers of pl_backends: one for each (address, port, identity), shared by the services that use it. A number that was
 // given back is used again only when all others were: a connect that runs in the kernel right now may still hold it.
+import { Draft } from '@pillion/contract'
 import { tableKey, type Table } from '../tables.ts'
-import { Draft } from './draft.ts'
 import { following, type BackendNumber, type PlanState } from './state.ts'
 
 function numberKey(number: number): string {
@@ -12,8 +12,8 @@ function numberKey(number: number): string {
 }
 
 export class BackendDraft {
-  readonly #numbers: Draft<string, BackendNumber>
-  readonly #table: Draft<string, Buffer>
+  readonly #numbers: Draft<BackendNumber>
+  readonly #table: Draft<Buffer>
   readonly #adopted: ReadonlyMap<string, number>
   #next: number
 

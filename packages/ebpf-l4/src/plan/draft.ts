@@ -1,35 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+import type { Draft } from '@pillion/contract'
 import type { Table } from '../tables.ts'
-
-/** A map that is copied at its first change, so that what did not change is shared with the state before. */
-export class Draft<K, V> {
-  readonly #base: ReadonlyMap<K, V>
-  #copy: Map<K, V> | undefined
-
-  constructor(base: ReadonlyMap<K, V>) {
-    this.#base = base
-  }
-
-  get(key: K): V | undefined {
-    return (this.#copy ?? this.#base).get(key)
-  }
-
-  set(key: K, value: V): void {
-    this.#copy ??= new Map(this.#base)
-    this.#copy.set(key, value)
-  }
-
-  delete(key: K): void {
-    if (this.get(key) === undefined) return
-    this.#copy ??= new Map(this.#base)
-    this.#copy.delete(key)
-  }
-
-  /** The result; the very map that came in when nothing changed. */
-  done(): ReadonlyMap<K, V> {
-    return this.#copy ?? this.#base
-  }
-}
 
 /** Entries of one map that belong to one resource. */
 export type Entries = readonly (readonly [key: string, value: Buffer])[]
@@ -39,7 +10,7 @@ export type Entries = readonly (readonly [key: string, value: Buffer])[]
  * values are left alone: diff compares references first.
  */
 export function replace(
-  table: Draft<string, Buffer>,
+  table: Draft<Buffer>,
   old: Iterable<Entries>,
   next: readonly Entries[],
 ): void {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SubjectPolicies -> pl_subjects and pl_rules.
 import {
+  Draft,
   Action,
   type DirectionPolicy,
   type Resources,
@@ -15,7 +16,7 @@ import {
   Verdict,
 } from '../gen/layout.ts'
 import { tableKey, type Tables } from '../tables.ts'
-import { Draft, replace, type Entries } from './draft.ts'
+import { replace, type Entries } from './draft.ts'
 import type { PlanState } from './state.ts'
 
 type PolicyTables = Pick<Tables, 'pl_subjects' | 'pl_rules'>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // ServicePorts and their endpoints -> pl_services, pl_slots, pl_members, pl_backends: the services that changed.
 import {
+  Draft,
   Protocol,
   type Endpoint,
   type Place,
@@ -10,7 +11,7 @@ import {
 import { slotKeyLayout } from '../gen/layout.ts'
 import { tableKey, type Tables } from '../tables.ts'
 import { BackendDraft } from './backends.ts'
-import { Draft, replace } from './draft.ts'
+import { replace } from './draft.ts'
 import { planFragment } from './fragment.ts'
 import { following, type PlanState, type ServiceFragment } from './state.ts'
 
@@ -121,7 +122,7 @@ function planEndpointNames(
   resources: Resources,
   state: PlanState,
   changed: Iterable<string>,
-): Draft<string, ReadonlySet<string>> {
+): Draft<ReadonlySet<string>> {
   const endpointNames = new Draft(state.endpointNames)
   const copies = new Map<string, Set<string>>()
   for (const name of changed) {

@@ -7,6 +7,8 @@ import {
   type Endpoint,
   type ServicePort,
   type Settings,
+  keep,
+  VersionedMap,
 } from '@pillion/contract'
 import type { ApiKind } from '../api/object.ts'
 import type { Snapshot } from '../index/objects.ts'
@@ -17,9 +19,7 @@ import { compileNodes, type Nodes } from './nodes.ts'
 import { emptyPool, type Pool } from './pool.ts'
 import { compilePolicies, type Policies } from './policies.ts'
 import { compileRoutes, type Routes } from './routes.ts'
-import { keep } from './same.ts'
 import { compileServices, type Services } from './services.ts'
-import { VersionedMap } from './versioned-map.ts'
 import { compileWorkloads, type Workloads } from './workloads.ts'
 
 /** Names ("namespace/name") of what changed, by kind; for EndpointSlices the Services that they belong to. */

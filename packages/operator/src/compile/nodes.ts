@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // PURE: what each node is told of itself.
-import type { Node } from '@pillion/contract'
+import { type Node, keep } from '@pillion/contract'
 import { zoneLabel } from '../api/core.ts'
 import type { Snapshot } from '../index/objects.ts'
-import { keep } from './same.ts'
 
 /** By node: its one resource. */
 export type Nodes = ReadonlyMap<string, ReadonlyMap<string, Node>>

@@ -9,6 +9,7 @@ import {
   type PolicyEntry,
   type Rule,
   type SubjectPolicy,
+  keep,
 } from '@pillion/contract'
 import { keyOf, type ApiObject } from '../api/object.ts'
 import type { Snapshot } from '../index/objects.ts'
@@ -27,7 +28,6 @@ import {
 } from './policy-drafts.ts'
 import { anyPort, portBlocks, type PortBlock } from './ports.ts'
 import { allocate, numberOf, type Pool } from './pool.ts'
-import { keep } from './same.ts'
 import type { Workloads } from './workloads.ts'
 
 export interface Policies {

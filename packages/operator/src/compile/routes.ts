@@ -7,6 +7,7 @@ import {
   type RouteMatch,
   type RouteRule,
   type RouteTable,
+  keep,
 } from '@pillion/contract'
 import type { ApiObject } from '../api/object.ts'
 import type { RouteRetry } from '../api/route.ts'
@@ -17,7 +18,6 @@ import { Backends } from './backends.ts'
 import type { Condition } from './condition.ts'
 import { compileFilters } from './filters.ts'
 import { numberOf, type Pool } from './pool.ts'
-import { keep } from './same.ts'
 
 export interface Routes {
   readonly tables: ReadonlyMap<string, RouteTable>

@@ -6,14 +6,14 @@ import {
   parseAddress,
   type Endpoint,
   type ServicePort,
+  same,
+  VersionedMap,
 } from '@pillion/contract'
 import type { Snapshot } from '../index/objects.ts'
 import { servicePortName, type Declaration, type Service } from './attach.ts'
 import { allocate, numberOf, type Pool } from './pool.ts'
-import { same } from './same.ts'
 import { endpointMessage, servicePortMessage, type Slice } from './service-messages.ts'
 import type { PodFact } from './pod-fact.ts'
-import { VersionedMap } from './versioned-map.ts'
 import type { Workloads } from './workloads.ts'
 
 /** One Service compiled, with all that it was compiled from. */

@@ -2,7 +2,13 @@
 // PURE: pods and nodes to identities, addresses and the workloads of each node. A change costs the pods that changed; all are
 // looked at when nodes, or the labels that policies ask for, changed.
 import { Map as PersistentMap, Set as PersistentSet } from 'immutable'
-import type { Address, Identity, Prefix, Workload } from '@pillion/contract'
+import {
+  type Address,
+  type Identity,
+  type Prefix,
+  type Workload,
+  VersionedMap,
+} from '@pillion/contract'
 import type { Snapshot } from '../index/objects.ts'
 import {
   blockMessages,
@@ -23,7 +29,6 @@ import {
   type PodFact,
 } from './pod-fact.ts'
 import { allocate, type Pool } from './pool.ts'
-import { VersionedMap } from './versioned-map.ts'
 
 export interface Workloads {
   /** By "namespace/pod". Pods that have ended are not in it. */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The objects in force, keyed by what compile asks for.
+import { same } from '@pillion/contract'
 import { apiKinds, type ApiKind, type ApiObject } from '../api/object.ts'
-import { same } from '../compile/same.ts'
 import type { SourceChange } from '../watch/source.ts'
 
 /** Objects of every kind by "namespace/name" ("/name" for what is cluster scoped), and the joins that compile needs. */

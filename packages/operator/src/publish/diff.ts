@@ -6,9 +6,9 @@ import {
   type Resource,
   type ResourceRef,
   type Resources,
+  same,
+  type Tracked,
 } from '@pillion/contract'
-import { same } from '../compile/same.ts'
-import type { Tracked } from '../compile/versioned-map.ts'
 
 export interface ViewDiff {
   /** What is referred to comes first. */

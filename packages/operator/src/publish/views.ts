@@ -7,9 +7,9 @@ import {
   type Node,
   type Resources,
   type Workload,
+  OverlayMap,
 } from '@pillion/contract'
 import type { Compiled } from '../compile/compile.ts'
-import { OverlayMap } from '../compile/versioned-map.ts'
 
 const none: ReadonlyMap<string, Workload> = new Map()
 const unknown: ReadonlyMap<string, Node> = new Map()

@@ -3,9 +3,8 @@
 // came out; read the difference before committing it.
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { formatAddress, Role, type Resources } from '@pillion/contract'
+import { formatAddress, Role, type Resources, isMap } from '@pillion/contract'
 import t from 'tap'
-import { isMap } from '../../src/compile/versioned-map.ts'
 import { viewOf } from '../../src/publish/views.ts'
 import { compileYaml } from '../support/objects.ts'
 

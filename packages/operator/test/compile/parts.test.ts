@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The small parts of compile, and what is promised across compiles: stable numbers, values kept, only what changed.
-import { Role } from '@pillion/contract'
+import { Role, same } from '@pillion/contract'
 import t from 'tap'
 import { compile, emptyPools, type Dirty } from '../../src/compile/compile.ts'
 import { allocate, emptyPool, numberOf } from '../../src/compile/pool.ts'
 import { portBlocks } from '../../src/compile/ports.ts'
-import { same } from '../../src/compile/same.ts'
 import { matches } from '../../src/compile/selector.ts'
 import { ObjectIndex } from '../../src/index/objects.ts'
 import { diff } from '../../src/publish/diff.ts'

@@ -37,52 +37,92 @@ class Journal {
   }
 }
 
+/** As many changes as this share of a map are kept beside it, before it is copied with them in it. */
+const overlayShare = 1 / 8
+const minOverlay = 64
+
+/**
+ * A plain map that nobody changes any more, and beside it the changes since, in a persistent one: reading and building cost what
+ * a plain map costs, and a derivation costs its changes. Values are never undefined.
+ */
 export class VersionedMap<V> implements Tracked<V> {
-  readonly #content: PersistentMap<string, V>
+  readonly size: number
+  readonly #base: ReadonlyMap<string, V>
+  /** undefined: not in the map any more. */
+  readonly #overlay: PersistentMap<string, V | undefined>
   readonly #journal: Journal
   readonly #version: number
 
   private constructor(
-    content: PersistentMap<string, V>,
+    base: ReadonlyMap<string, V>,
+    overlay: PersistentMap<string, V | undefined>,
+    size: number,
     journal: Journal,
     version: number,
   ) {
-    this.#content = content
+    this.#base = base
+    this.#overlay = overlay
+    this.size = size
     this.#journal = journal
     this.#version = version
   }
 
   static empty<V>(): VersionedMap<V> {
-    return new VersionedMap<V>(PersistentMap(), new Journal(), 0)
+    return new VersionedMap<V>(new Map(), PersistentMap(), 0, new Journal(), 0)
+  }
+
+  /** `map` itself if it is one of ours; otherwise a copy, O(all). */
+  static of<V>(map: ReadonlyMap<string, V>): VersionedMap<V> {
+    if (map instanceof VersionedMap) return map as VersionedMap<V>
+    return VersionedMap.empty<V>().apply(map)
   }
 
   /**
-   * This map with `sets` and without `removals`, O(both). A value that says the same as before is left alone; without any
+   * This map without `removals` and with `sets`, O(both). A value that says the same as before is left alone; without any
    * difference it is this very map.
    */
   with(
     sets: Iterable<readonly [string, V]>,
     removals: Iterable<string> = [],
   ): VersionedMap<V> {
+    const changes = new Map<string, V | undefined>()
+    for (const name of removals) changes.set(name, undefined)
+    for (const [name, value] of sets) {
+      const before = changes.has(name) ? changes.get(name) : this.get(name)
+      if (before === undefined || !same(before, value)) changes.set(name, value)
+    }
+    return this.apply(changes)
+  }
+
+  /** This map with `changes`, undefined for what goes; O(changes). Without any difference it is this very map. */
+  apply(changes: ReadonlyMap<string, V | undefined>): VersionedMap<V> {
     const changed = new Set<string>()
-    const content = this.#content.withMutations((draft) => {
-      for (const name of removals) {
-        if (!draft.has(name)) continue
-        draft.delete(name)
-        changed.add(name)
-      }
-      for (const [name, value] of sets) {
-        const before = draft.get(name)
-        if (before !== undefined && same(before, value)) continue
-        draft.set(name, value)
-        changed.add(name)
-      }
-    })
+    let { size } = this
+    for (const [name, value] of changes) {
+      const before = this.get(name)
+      if (before === value) continue
+      changed.add(name)
+      size += Number(value !== undefined) - Number(before !== undefined)
+    }
     if (changed.size === 0) return this
     // A second derivation of one map begins a line of its own.
     const newest = this.#journal.newest === this.#version
     const journal = newest ? this.#journal : new Journal()
-    return new VersionedMap(content, journal, journal.record(changed))
+    const version = journal.record(changed)
+    const beside = this.#overlay.size + changed.size
+    if (beside > Math.max(minOverlay, this.#base.size * overlayShare)) {
+      const base = new Map(this)
+      for (const name of changed) {
+        const value = changes.get(name)
+        if (value === undefined) base.delete(name)
+        else base.set(name, value)
+      }
+      return new VersionedMap(base, PersistentMap(), size, journal, version)
+    }
+    const overlay = this.#overlay.withMutations((draft) => {
+      for (const name of changed) draft.set(name, changes.get(name))
+    })
+    return new VersionedMap(this.#base, overlay, size, journal, version)
   }
 
   changedSince(older: ReadonlyMap<string, V>): ReadonlySet<string> | undefined {
@@ -92,36 +132,35 @@ export class VersionedMap<V> implements Tracked<V> {
     return this.#journal.between(other.#version, this.#version)
   }
 
-  get size(): number {
-    return this.#content.size
-  }
-
   get(name: string): V | undefined {
-    return this.#content.get(name)
+    if (this.#overlay.size > 0 && this.#overlay.has(name)) return this.#overlay.get(name)
+    return this.#base.get(name)
   }
 
   has(name: string): boolean {
-    return this.#content.has(name)
+    return this.get(name) !== undefined
   }
 
   forEach(each: (value: V, name: string, map: ReadonlyMap<string, V>) => void): void {
-    for (const [name, value] of this.#content) each(value, name, this)
+    for (const [name, value] of this) each(value, name, this)
   }
 
-  keys(): MapIterator<string> {
-    return this.#content.keys() as MapIterator<string>
+  *keys(): MapIterator<string> {
+    for (const [name] of this) yield name
   }
 
-  values(): MapIterator<V> {
-    return this.#content.values() as MapIterator<V>
+  *values(): MapIterator<V> {
+    for (const [, value] of this) yield value
   }
 
   entries(): MapIterator<[string, V]> {
-    return this.#content.entries() as MapIterator<[string, V]>
+    return this[Symbol.iterator]()
   }
 
-  [Symbol.iterator](): MapIterator<[string, V]> {
-    return this.entries()
+  *[Symbol.iterator](): MapIterator<[string, V]> {
+    for (const entry of this.#base) if (!this.#overlay.has(entry[0])) yield entry
+    for (const [name, value] of this.#overlay)
+      if (value !== undefined) yield [name, value]
   }
 }
 

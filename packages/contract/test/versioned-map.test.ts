@@ -1,11 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import fc from 'fast-check'
 import t from 'tap'
-import {
-  OverlayMap,
-  rememberedVersions,
-  VersionedMap,
-} from '../../src/compile/versioned-map.ts'
+import { OverlayMap, rememberedVersions, VersionedMap } from '../src/versioned-map.ts'
 
 const names = fc.constantFrom('a', 'b', 'c', 'd', 'e')
 const step = fc.record({
@@ -39,6 +35,30 @@ t.test('derivations hold what a plain map holds, and know their differences', (t
       }
     }),
   )
+  t.end()
+})
+
+t.test('a big map holds what a plain one holds, however its changes are kept', (t) => {
+  const plain = new Map(Array.from({ length: 1000 }, (_, i) => [`n${i}`, i]))
+  let map = VersionedMap.of(plain)
+  const first = map
+  const start = new Map(plain)
+  // A fifth of the map and more is changed, some at a time: it is copied on the way.
+  for (let i = 0; i < 60; i++) {
+    const changes = new Map<string, number | undefined>()
+    for (let j = 0; j < 7; j++) {
+      const name = `n${(i * 131 + j * 17) % 1200}`
+      const value = (i + j) % 3 === 0 ? undefined : i
+      changes.set(name, value)
+      if (value === undefined) plain.delete(name)
+      else plain.set(name, value)
+    }
+    map = map.apply(changes)
+    t.equal(map.size, plain.size)
+  }
+  t.same(new Map(map), plain)
+  t.same(new Set(map.keys()), new Set(plain.keys()))
+  t.same(new Map(first), start)
   t.end()
 })
 
