@@ -10,6 +10,7 @@ import {
   type Workload,
 } from '@pillion/contract'
 import { isNodeAddress } from './destinations.ts'
+import { indexOf, type Index } from './index-of.ts'
 
 /** Who is at one end of a connection, as far as known; empty text: unknown. */
 export interface Peer {
@@ -26,16 +27,6 @@ export interface Peer {
 
 const cachedPeers = 10_000
 
-/** An index of a resource map, made when first asked for and kept as long as the map is. */
-function indexed<V, I>(build: (map: ReadonlyMap<string, V>) => I) {
-  const cache = new WeakMap<ReadonlyMap<string, V>, I>()
-  return (map: ReadonlyMap<string, V>): I => {
-    let index = cache.get(map)
-    if (index === undefined) cache.set(map, (index = build(map)))
-    return index
-  }
-}
-
 /** Address bytes as a key. */
 export function addressKey(address: Uint8Array): string {
   return Buffer.from(address.buffer, address.byteOffset, address.length).toString(
@@ -43,48 +34,31 @@ export function addressKey(address: Uint8Array): string {
   )
 }
 
-const podsByAddress = indexed((workloads: ReadonlyMap<string, Workload>) => {
-  const index = new Map<string, Workload>()
-  for (const workload of workloads.values()) {
-    // The addresses of a pod in the node's network are the node's.
-    if (workload.hostNetwork) continue
-    for (const address of workload.addresses) index.set(addressKey(address), workload)
-  }
-  return index
-})
-
-const podsByIdentity = indexed((workloads: ReadonlyMap<string, Workload>) =>
-  Map.groupBy(workloads.values(), ({ identity }) => identity),
+// The addresses of a pod in the node's network are the node's.
+const podsByAddress = indexOf(({ hostNetwork, addresses }: Workload) =>
+  hostNetwork ? [] : addresses.map(addressKey),
 )
-
-const endpointsByIdentity = indexed((endpoints: ReadonlyMap<string, Endpoint>) =>
-  Map.groupBy(endpoints.values(), ({ identity }) => identity),
+const podsByIdentity = indexOf(({ identity }: Workload) => [String(identity)])
+const endpointsByIdentity = indexOf(({ identity }: Endpoint) => [String(identity)])
+const endpointsByAddress = indexOf(({ address }: Endpoint) => [addressKey(address)])
+const servicesByNumber = indexOf(({ id }: ServicePort) => [String(id)])
+const servicesByAddress = indexOf((service: ServicePort) =>
+  [...service.addresses, ...service.externalAddresses].map(
+    (address) => `${addressKey(address)}${service.port}/${service.protocol}`,
+  ),
 )
+const servicesByNodePort = indexOf(({ nodePort, protocol }: ServicePort) => [
+  `${nodePort}/${protocol}`,
+])
 
-const servicesByNumber = indexed(
-  (services: ReadonlyMap<string, ServicePort>) =>
-    new Map([...services.values()].map((service) => [service.id, service])),
-)
-
-const endpointsByAddress = indexed(
-  (endpoints: ReadonlyMap<string, Endpoint>) =>
-    new Map([...endpoints.values()].map((e) => [addressKey(e.address), e])),
-)
-
-const servicesByAddress = indexed((services: ReadonlyMap<string, ServicePort>) => {
-  const index = new Map<string, ServicePort>()
-  for (const service of services.values()) {
-    for (const address of [...service.addresses, ...service.externalAddresses]) {
-      index.set(`${addressKey(address)}${service.port}/${service.protocol}`, service)
-    }
-  }
-  return index
-})
-
-const servicesByNodePort = indexed(
-  (services: ReadonlyMap<string, ServicePort>) =>
-    new Map([...services.values()].map((s) => [`${s.nodePort}/${s.protocol}`, s])),
-)
+/** The resources of `map` that `index` has under `key`. */
+function found<V>(
+  map: ReadonlyMap<string, V>,
+  index: (map: ReadonlyMap<string, V>) => Index,
+  key: string,
+): V[] {
+  return index(map)(key).flatMap((name) => map.get(name) ?? [])
+}
 
 export class Names {
   readonly resources: Resources
@@ -108,9 +82,9 @@ export class Names {
   #find(address: Uint8Array, identity: number): Peer {
     const { workload, endpoint } = this.resources
     const key = addressKey(address)
-    const pod = podsByAddress(workload).get(key)
+    const [pod] = found(workload, podsByAddress, key)
     if (pod !== undefined) return fromWorkload(pod, identity)
-    const served = endpointsByAddress(endpoint).get(key)
+    const [served] = found(endpoint, endpointsByAddress, key)
     if (served !== undefined) return { ...served, identity, isNode: false }
     const owner = this.resources.address.get(`${formatAddress(address)}/128`)
     const peer = this.#byIdentity(identity)
@@ -122,39 +96,39 @@ export class Names {
   /** Whoever has this identity, as far as all who have it are the same: sums are kept by identity, not by address. */
   group(identity: number): Peer {
     const peer = this.#local(this.#byIdentity(identity))
-    const served = endpointsByIdentity(this.resources.endpoint).get(identity)
-    const [first] = served ?? []
+    const served = found(this.resources.endpoint, endpointsByIdentity, String(identity))
+    const [first] = served
     if (peer.workload !== '' || first === undefined) return { ...peer, pod: '' }
-    const same = served?.every(({ workload }) => workload === first.workload)
+    const same = served.every(({ workload }) => workload === first.workload)
     return same ? { ...first, identity, pod: '', isNode: false } : peer
   }
 
   /** A ServicePort by its number. */
   serviceOf(id: number): ServicePort | undefined {
-    return servicesByNumber(this.resources.servicePort).get(id)
+    return found(this.resources.servicePort, servicesByNumber, String(id))[0]
   }
 
   /** A denied connect has no source address yet; its identity may still belong to one pod, or one workload. */
   #local(peer: Peer): Peer {
-    const [first, ...others] =
-      podsByIdentity(this.resources.workload).get(peer.identity) ?? []
+    const { workload } = this.resources
+    const [first, ...others] = found(workload, podsByIdentity, String(peer.identity))
     if (first === undefined) return peer
     const known = fromWorkload(first, peer.identity)
     if (others.length === 0) return known
-    const same = others.every(({ workload }) => workload === first.workload)
+    const same = others.every((other) => other.workload === first.workload)
     return same ? { ...known, pod: '' } : peer
   }
 
   #byIdentity(identity: number): Peer {
-    const found = this.resources.identity.get(String(identity))
+    const known = this.resources.identity.get(String(identity))
     return {
       identity,
-      namespace: found?.namespace ?? '',
+      namespace: known?.namespace ?? '',
       pod: '',
       workload: '',
-      serviceAccount: found?.serviceAccount ?? '',
-      app: label(found, 'app', 'app.kubernetes.io/name'),
-      version: label(found, 'version', 'app.kubernetes.io/version'),
+      serviceAccount: known?.serviceAccount ?? '',
+      app: label(known, 'app', 'app.kubernetes.io/name'),
+      version: label(known, 'version', 'app.kubernetes.io/version'),
       isNode: false,
     }
   }
@@ -163,10 +137,10 @@ export class Names {
   service(address: Uint8Array, port: number, protocol: number): ServicePort | undefined {
     const { servicePort } = this.resources
     const key = `${addressKey(address)}${port}/${protocol}`
-    const service = servicesByAddress(servicePort).get(key)
+    const [service] = found(servicePort, servicesByAddress, key)
     if (service !== undefined || port === 0) return service
     if (!isNodeAddress(this.resources, address)) return undefined
-    return servicesByNodePort(servicePort).get(`${port}/${protocol}`)
+    return found(servicePort, servicesByNodePort, `${port}/${protocol}`)[0]
   }
 
   /** Text of a rule; undefined for 0. */
@@ -179,11 +153,11 @@ export class Names {
   identity(id: number): string {
     const reserved = reservedName(id)
     if (reserved !== undefined) return `${reserved} (identity ${id})`
-    const found = this.resources.identity.get(String(id))
-    if (found === undefined) return `identity ${id}`
-    const labels = Object.entries(found.labels).map(([key, value]) => `${key}=${value}`)
-    if (found.namespace === '') return `identity ${id}: ${labels.join(', ')}`
-    const account = `service account ${found.namespace}/${found.serviceAccount}`
+    const known = this.resources.identity.get(String(id))
+    if (known === undefined) return `identity ${id}`
+    const labels = Object.entries(known.labels).map(([key, value]) => `${key}=${value}`)
+    if (known.namespace === '') return `identity ${id}: ${labels.join(', ')}`
+    const account = `service account ${known.namespace}/${known.serviceAccount}`
     return `identity ${id}: ${[account, ...labels].join(', ')}`
   }
 }

@@ -15,6 +15,8 @@ import {
 import { AgentError, errnoOf, messageOf } from './errors.ts'
 
 const chunkResources = 500
+/** After a write it rests for as many times as long as the write took: at most a tenth of a CPU goes into saving. */
+const restShare = 9
 
 export class Store {
   readonly #file: string
@@ -22,6 +24,8 @@ export class Store {
   readonly #onError: (error: unknown) => void
   #wanted: Resources | undefined
   #timer: NodeJS.Timeout | undefined
+  /** Before then, by performance.now(), no save begins by itself. */
+  #restsUntil = 0
   #writing: Promise<void> = Promise.resolve()
 
   /** Makes the directory. `delayMs`: a burst of changes is saved once. */
@@ -50,9 +54,13 @@ export class Store {
   /** Saves soon; what fails is reported to onError. */
   save(resources: Resources): void {
     this.#wanted = resources
-    this.#timer ??= setTimeout(() => {
-      void this.flush()
-    }, this.#delayMs)
+    const restMs = this.#restsUntil - performance.now()
+    this.#timer ??= setTimeout(
+      () => {
+        void this.flush()
+      },
+      Math.max(this.#delayMs, restMs),
+    )
   }
 
   /** Saves now what is waiting; resolves when it is on disk. */
@@ -70,6 +78,7 @@ export class Store {
   }
 
   async #write(resources: Resources): Promise<void> {
+    const started = performance.now()
     const temporary = `${this.#file}.new`
     const file = await open(temporary, 'w', 0o600)
     try {
@@ -90,5 +99,7 @@ export class Store {
       await file.close()
     }
     await rename(temporary, this.#file)
+    const ended = performance.now()
+    this.#restsUntil = ended + (ended - started) * restShare
   }
 }

@@ -38,6 +38,20 @@ t.test('a burst is saved once, the last one wins', async (t) => {
   t.same(store.load(), resourcesOf([]))
 })
 
+t.test('saving rests for longer than it worked', async (t) => {
+  const dir = makeDir(t)
+  const store = new Store(dir, 0, fail)
+  const many = Array.from({ length: 5000 }, (_, i) => workload(`p-${i}`, 300, '10.0.0.1'))
+  store.save(resourcesOf(many))
+  const started = performance.now()
+  await store.flush()
+  const ended = performance.now()
+  store.save(resourcesOf(shop))
+  const held = () => new Store(dir, 0, fail).load()?.workload.size ?? 0
+  while (held() === many.length) await new Promise((resolve) => setTimeout(resolve, 5))
+  t.ok(performance.now() - ended > 4 * (ended - started))
+})
+
 t.test('a damaged file is said so', async (t) => {
   const dir = makeDir(t)
   const store = new Store(dir, 0, fail)
