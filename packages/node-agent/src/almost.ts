@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // PURE. In words: the rule that almost allowed what default deny refused.
-import { Protocol, protocolToJSON, type Identity } from '@pillion/contract'
+import {
+  Protocol,
+  protocolToJSON,
+  type DirectionPolicy,
+  type Identity,
+  type SubjectPolicy,
+} from '@pillion/contract'
 import { Direction, nearest, type Judgement, type Nearest } from '@pillion/ebpf-l4'
 import type { Names } from './names.ts'
 
@@ -25,11 +31,14 @@ export function almostAllowed(
   attempt: Attempt,
   denied: Judgement,
 ): string | undefined {
-  const isEgress = denied.direction === Direction.DIRECTION_EGRESS
+  const { direction } = denied
+  const isEgress =
+    direction === Direction.DIRECTION_EGRESS ||
+    direction === Direction.DIRECTION_SHADOW_EGRESS
   const { src, dst, protocol, port } = attempt
   const [subject, peer] = isEgress ? [src, dst] : [dst, src]
   const selected = names.resources.subjectPolicy.get(String(subject))
-  const policy = isEgress ? selected?.egress : selected?.ingress
+  const policy = selected && policyOf(selected, direction)
   if (denied.allowed || policy?.isolationRule !== denied.ruleId) return undefined
   const asked = names.resources.identity.get(String(peer))
   const found = nearest(policy, { peer, protocol, port }, (other) =>
@@ -37,6 +46,18 @@ export function almostAllowed(
   )
   if (found === undefined) return undefined
   return words(names, found, attempt, isEgress ? 'to' : 'from')
+}
+
+function policyOf(
+  { ingress, egress, shadowIngress, shadowEgress }: SubjectPolicy,
+  direction: Direction,
+): DirectionPolicy | undefined {
+  return {
+    [Direction.DIRECTION_INGRESS]: ingress,
+    [Direction.DIRECTION_EGRESS]: egress,
+    [Direction.DIRECTION_SHADOW_INGRESS]: shadowIngress,
+    [Direction.DIRECTION_SHADOW_EGRESS]: shadowEgress,
+  }[direction]
 }
 
 function words(

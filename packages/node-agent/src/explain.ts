@@ -22,11 +22,12 @@ import {
   type Judgement,
   type PolicyTables,
 } from '@pillion/ebpf-l4'
-import { almostAllowed } from './almost.ts'
+import { almostAllowed, type Attempt } from './almost.ts'
 import { chooseEndpoints, findService, type Asked } from './destinations.ts'
 import { AgentError } from './errors.ts'
 import { addressKey, Names } from './names.ts'
 import { hasPrefix, parsed, splitPort, tryParse } from './peers.ts'
+import { shadowDenial } from './shadow.ts'
 
 export interface Explanation {
   readonly verdict: 'allow' | 'deny'
@@ -37,6 +38,8 @@ export interface Explanation {
   readonly rule?: string
   /** Denied by default deny: the rule that almost allowed it, and in what the connection differs. */
   readonly nearest?: string
+  /** Allowed, but this rule of a policy in Shadow mode would deny it. */
+  readonly shadow?: string
 }
 
 export interface Step {
@@ -74,6 +77,7 @@ interface Source {
 
 interface Decision extends Judgement {
   readonly nearest?: string
+  readonly shadow?: string
 }
 
 class Explainer {
@@ -248,16 +252,30 @@ class Explainer {
       steps: this.#steps,
       ...(rule === undefined ? {} : { rule }),
       ...(decisive?.nearest === undefined ? {} : { nearest: decisive.nearest }),
+      ...(decisive?.shadow === undefined ? {} : { shadow: decisive.shadow }),
     }
   }
 
   #judgeOne(src: number, to: Destination, protocol: number): Decision {
     const judgement = this.#bothPolicies(src, to, protocol)
     const attempt = { src, dst: to.identity, protocol, port: to.port }
+    const shadow = judgement.allowed ? this.#shadow(attempt) : undefined
+    if (shadow !== undefined) return { ...judgement, shadow }
     const nearest = almostAllowed(this.#names, attempt, judgement)
     if (nearest === undefined) return judgement
     this.#add('nearest rule', nearest)
     return { ...judgement, nearest }
+  }
+
+  /** The rule in Shadow mode that would deny. */
+  #shadow(attempt: Attempt): string | undefined {
+    const denied = shadowDenial(this.#input.tables, attempt)
+    const rule = denied && this.#names.rule(denied.ruleId)
+    if (denied === undefined || rule === undefined) return undefined
+    const nearest = almostAllowed(this.#names, attempt, denied)
+    const text = `counted, and let through: ${rule} would deny it`
+    this.#add('shadow policy', nearest === undefined ? text : `${text} (${nearest})`)
+    return rule
   }
 
   #bothPolicies(

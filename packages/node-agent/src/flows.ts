@@ -26,7 +26,10 @@ export interface Flow {
   /** RFC 3339, milliseconds. */
   readonly time: string
   readonly kind: 'open' | 'close' | 'deny'
+  /** Allow as well for a deny of a policy in Shadow mode, which did not happen. */
   readonly verdict: 'allow' | 'deny'
+  /** A policy in Shadow mode would have denied it. Told for the first of its kind; /debug/shadow counts all. */
+  readonly shadow: boolean
   /** Deny: whose policy refused. Otherwise the end that saw it. */
   readonly direction: 'ingress' | 'egress'
   readonly src: FlowEnd
@@ -129,10 +132,12 @@ function toFlow({ records, index, names, clockOffsetMs }: FlowRecord): Flow {
   const service = serviceOf(event, names)
   const rule = names.rule(event.rule)
   const nearest = kind === 'deny' ? nearestOf(event, names) : undefined
+  const shadow = isShadow(event)
   return {
     time: new Date(Number(event.timeNs) / 1e6 + clockOffsetMs).toISOString(),
     kind,
-    verdict: kind === 'deny' ? 'deny' : 'allow',
+    verdict: kind === 'deny' && !shadow ? 'deny' : 'allow',
+    shadow,
     direction: directionOf(event, kind),
     src: end(event.src, event.srcPort, names.peer(event.src, event.srcIdentity)),
     dst: end(event.dst, event.dstPort, names.peer(event.dst, event.dstIdentity)),
@@ -152,10 +157,23 @@ function toFlow({ records, index, names, clockOffsetMs }: FlowRecord): Flow {
   }
 }
 
+/** True for a deny that did not happen. */
+export function isShadow({ flags }: Pick<FlowEvent, 'flags'>): boolean {
+  return (flags & EventFlag.EVENT_F_SHADOW) !== 0
+}
+
+const shadowOf: Readonly<Record<number, Direction>> = {
+  [Direction.DIRECTION_INGRESS]: Direction.DIRECTION_SHADOW_INGRESS,
+  [Direction.DIRECTION_EGRESS]: Direction.DIRECTION_SHADOW_EGRESS,
+}
+
 function nearestOf(event: FlowEvent, names: Names): string | undefined {
   const { srcIdentity: src, dstIdentity: dst, protocol, dstPort: port } = event
   const { rule: ruleId, direction } = event
-  const judgement = { allowed: false, ruleId, direction: direction as Direction }
+  const judgement = {
+    ...{ allowed: false, ruleId },
+    direction: (isShadow(event) ? shadowOf[direction] : direction) as Direction,
+  }
   return almostAllowed(names, { src, dst, protocol, port }, judgement)
 }
 

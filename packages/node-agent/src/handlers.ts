@@ -8,8 +8,11 @@ import { AgentError } from './errors.ts'
 import type { Executables } from './executables.ts'
 import { explain } from './explain.ts'
 import type { Feature } from './features.ts'
+import { clockOffsetMs } from './flows.ts'
 import type { Metrics } from './metrics.ts'
+import { Names } from './names.ts'
 import { accelerationOf, type Reconciler } from './reconcile.ts'
+import { shadowPolicies } from './shadow.ts'
 
 export interface HandlerParts {
   readonly node: string
@@ -56,6 +59,11 @@ export function debugHandlers(parts: HandlerParts): Readonly<Record<string, Hand
     '/debug/executables': () => ({ json: executables.known }),
     '/debug/features': () => ({ json: parts.features }),
     '/debug/preflight': async () => ({ json: await parts.preflight() }),
+    '/debug/shadow': () => {
+      const names = new Names(reconciler.resources)
+      const policies = shadowPolicies(kernel.dump('pl_shadow'), names, clockOffsetMs())
+      return { json: { policies } }
+    },
     '/debug/explain': (query) => ({ json: explainQuery(parts, query) }),
   }
 }

@@ -9,8 +9,9 @@ import {
 } from '@pillion/ebpf-l4'
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { Feature } from './features.ts'
-import type { FlowLog } from './flows.ts'
+import { isShadow, type FlowLog } from './flows.ts'
 import type { Names } from './names.ts'
+import { showShadow } from './shadow.ts'
 import { showTraffic } from './tcp-metrics.ts'
 
 /** The default of 10 ms wakes the process a hundred times a second, a hundredth of a CPU, to find that nothing happens. */
@@ -45,6 +46,7 @@ export class Metrics {
       eventLoopMonitoringPrecision: loopPrecisionMs,
     })
     showTraffic(this.#registry, () => options.kernel.dump('pl_traffic'), options.names)
+    showShadow(this.#registry, () => options.kernel.dump('pl_shadow'), options.names)
     this.#denied = new Counter({
       name: 'pillion_flows_denied_total',
       help: 'Connections and datagrams that policy refused, by the rule that did.',
@@ -66,8 +68,9 @@ export class Metrics {
     this.#addKernel()
   }
 
-  /** Counts an EVENT_DENY. */
+  /** Counts an EVENT_DENY, unless it is one that did not happen: those are summed by the kernel. */
   denied(event: FlowEvent, names: Names): void {
+    if (isShadow(event)) return
     const ingress = event.direction === Direction.DIRECTION_INGRESS
     const direction = ingress ? 'ingress' : 'egress'
     this.#denied.inc({ direction, rule: names.rule(event.rule) ?? 'unknown' })

@@ -51,6 +51,15 @@ t.test(
   },
 )
 
+t.test('a deny of a policy in Shadow mode did not happen', async (t) => {
+  const event = flowEvent({
+    ...{ kind: EventKind.EVENT_DENY, flags: EventFlag.EVENT_F_SHADOW },
+    ...{ rule: 2, direction: Direction.DIRECTION_INGRESS },
+  })
+  t.match(one(event), { kind: 'deny', verdict: 'allow', shadow: true })
+  t.match(one(flowEvent({ kind: EventKind.EVENT_DENY })), { shadow: false })
+})
+
 t.test(
   'the ring keeps the last ones, oldest first; executables are not flows',
   async (t) => {

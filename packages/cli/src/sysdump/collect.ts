@@ -48,7 +48,14 @@ const ourKinds = new Set(kinds.slice(0, 5).map(([, kind]) => kind))
 
 const paths: Readonly<Record<Role, readonly string[]>> = {
   operator: ['/debug/status', '/metrics'],
-  agent: ['/debug/config', '/debug/diff', '/debug/workloads', '/debug/maps', '/metrics'],
+  agent: [
+    '/debug/config',
+    '/debug/diff',
+    '/debug/workloads',
+    '/debug/maps',
+    '/debug/shadow',
+    '/metrics',
+  ],
   proxy: ['/metrics'],
 }
 
