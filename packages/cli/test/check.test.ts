@@ -40,12 +40,12 @@ t.test('nodes', async (t) => {
     runtime: 'containerd://2.1.0',
   }
   t.match(checkNode(node), { ok: true, found: /runtime|containerd:\/\/2\.1\.0$/ })
-  t.match(checkNode({ ...node, kernel: '5.18.0' }), {
+  t.match(checkNode({ ...node, kernel: '99.0.0' }), {
     ok: true,
-    found: /tested on 6\.18/,
+    found: /newer than all that was tested/,
   })
   for (const [change, cost] of [
-    [{ kernel: '5.15.0-100-generic' }, /Linux 5\.18 or newer/],
+    [{ kernel: '5.4.0-100-generic' }, /Linux 5\.10 or newer/],
     [{ kernel: 'unknown' }, /no kernel version/],
     [{ os: 'windows' }, /it needs Linux/],
     [{ architecture: 's390x' }, /amd64 and arm64/],

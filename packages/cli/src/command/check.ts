@@ -2,7 +2,6 @@
 // pillion check: can the mesh be installed in this cluster, and what will not work there.
 import type { Cluster } from '@pillion/operator'
 import type { Command } from 'commander'
-import colors from 'picocolors'
 import {
   checkGateway,
   checkNode,
@@ -10,7 +9,6 @@ import {
   checkPermissions,
   checkVersion,
   type Definition,
-  type Finding,
   type NodeFacts,
   type Permission,
   type WantedDefinition,
@@ -25,7 +23,9 @@ import { collection, listPath, Objects, type Manifest } from '../cluster/objects
 import { exitCode } from '../errors.ts'
 import { loadManifests } from '../install/kustomize.ts'
 import { meshObject } from '../install/rollout.ts'
-import { formatOption, print, printJson, table, type Format } from '../output.ts'
+import { formatOption, print, printJson, type Format } from '../output.ts'
+import { checkNodeCommand } from './check-node.ts'
+import { findingsTable } from './findings.ts'
 import { examples, manifestsOption } from './options.ts'
 
 interface Flags extends ClusterFlags {
@@ -39,6 +39,7 @@ export function checkCommand(program: Command): void {
     .description('whether a cluster is fit for the mesh, and what each ✗ costs')
     .action((flags: Flags) => withCluster(flags, (cluster) => check(cluster, flags)))
   formatOption(command)
+  checkNodeCommand(command)
   examples(command, 'pillion check --context staging')
 }
 
@@ -61,21 +62,11 @@ async function check(cluster: Cluster, { manifests, output }: Flags): Promise<vo
     printJson({ context: cluster.context, fit, findings })
     return
   }
-  print(
-    table(
-      ['', 'WHAT', 'FOUND', 'COST'],
-      findings.map((each) => [symbol(each), each.what, each.found, each.cost]),
-    ),
-  )
+  print(findingsTable(findings))
   const verdict = fit
     ? 'the mesh can be installed'
     : 'see what each ✗ costs before you install'
   print(`\ncontext ${cluster.context}: ${verdict}`)
-}
-
-function symbol({ ok, optional }: Finding): string {
-  if (ok) return colors.green('✓')
-  return optional === true ? colors.yellow('✗') : colors.red('✗')
 }
 
 const crds = 'customresourcedefinitions'
