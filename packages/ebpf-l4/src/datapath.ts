@@ -275,10 +275,10 @@ export class Datapath {
     this.#attached = true
   }
 
-  /** Questions that an agent before us took from the ring buffer and did not answer. */
+  /** Questions that an agent before us did not answer, or answered with "able" because it could not look. */
   #askAgainForExecutables(): void {
     const unanswered = this.dump('pl_executables').filter(
-      ({ value }) => value.verdict === ExeVerdict.EXE_UNKNOWN,
+      ({ value }) => value.verdict !== ExeVerdict.EXE_PLAIN,
     )
     const keys = unanswered.map(({ key }) => exeKeyLayout.write(key))
     this.#map('pl_executables').deleteAll(keys)

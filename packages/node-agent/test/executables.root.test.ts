@@ -2,13 +2,15 @@
 // timeout: 60
 // Looking at executables from where the agent is on a real cluster: a pid namespace of its own, the host's proc mounted read only, and
 // no powers but those of its container. Root only.
-import { spawn, spawnSync } from 'node:child_process'
-import { copyFileSync, mkdirSync, statSync } from 'node:fs'
+import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process'
+import { copyFileSync, mkdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { ExeVerdict } from '@pillion/ebpf-l4'
 import t, { type Test } from 'tap'
 import { kernelDevice, type Inspection } from '../src/executables.ts'
 import type { Feature } from '../src/features.ts'
+import { AgentProcess, cleanUp, makePlace, save, until } from './support/agent.ts'
+import { resourcesOf, shop } from './support/resources.ts'
 
 const skip = process.getuid?.() === 0 ? false : 'needs root: mounts and namespaces'
 
@@ -30,25 +32,35 @@ function strange(t: Test, uid: number): { pid: number; path: string } {
   return { pid: child.pid ?? 0, path }
 }
 
-/** As in the DaemonSet's container, with `capabilities`; proc is remounted for the new pid namespace. */
-function asAgent(t: Test, capabilities: string, target: { pid: number; path: string }) {
-  const hostProc = join(t.testdirName, `host-proc-${target.pid}`)
-  mkdirSync(hostProc)
-  const { ino, dev } = statSync(target.path, { bigint: true })
-  const inspect = join(import.meta.dirname, 'support/inspect.ts')
+/**
+ * A command that runs its arguments as in the DaemonSet's container, with `capabilities`: the host's proc at `hostProc`, which
+ * is made, and what is in `hidden` out of sight.
+ */
+function container(capabilities: string, hostProc: string, hidden?: string): string[] {
+  mkdirSync(hostProc, { recursive: true })
   const bounding = capabilities.split(',').map((name) => `+${name}`)
-  const command = [
+  const script = [
     'mount --make-rprivate /',
     `mount --bind /proc '${hostProc}'`,
     `mount -o remount,bind,ro '${hostProc}'`,
     'mount -t proc proc /proc',
-    `exec setpriv --bounding-set=-all,${bounding.join()} --inh-caps=-all --ambient-caps=-all --no-new-privs '${process.execPath}' '${inspect}' '${hostProc}' ${target.pid} ${ino} ${kernelDevice(dev)}`,
+    ...(hidden === undefined ? [] : [`mount -t tmpfs none '${hidden}'`]),
+    `exec setpriv --bounding-set=-all,${bounding.join()} --inh-caps=-all --ambient-caps=-all --no-new-privs "$@"`,
   ].join(' && ')
-  const { stdout, stderr } = spawnSync(
-    'unshare',
-    ['--pid', '--mount', '--fork', 'sh', '-c', command],
-    { encoding: 'utf8' },
-  )
+  const own = ['unshare', '--pid', '--mount', '--fork', '--kill-child=SIGTERM']
+  return [...own, 'sh', '-c', script, 'sh']
+}
+
+function asAgent(t: Test, capabilities: string, target: { pid: number; path: string }) {
+  const hostProc = join(t.testdirName, `host-proc-${target.pid}`)
+  const { ino, dev } = statSync(target.path, { bigint: true })
+  const inspect = join(import.meta.dirname, 'support/inspect.ts')
+  const [command = '', ...args] = [
+    ...container(capabilities, hostProc),
+    ...[process.execPath, inspect, hostProc],
+    ...[target.pid, ino, kernelDevice(dev)].map(String),
+  ]
+  const { stdout, stderr } = spawnSync(command, args, { encoding: 'utf8' })
   try {
     return JSON.parse(stdout) as Answer
   } catch (cause) {
@@ -74,4 +86,78 @@ t.test('without it: nobody is plain, and it says why', { skip }, async (t) => {
   const { feature, found } = asAgent(t, three, strange(t, 12_345))
   t.match(feature, { state: 'degraded', reason: /CAP_SYS_PTRACE is missing/ })
   t.match(found, { verdict: ExeVerdict.EXE_SPLICES })
+})
+
+/** Listens, which makes the kernel ask for its executable. */
+const listener = `
+#include <sys/socket.h>
+#include <unistd.h>
+int main(void) { listen(socket(AF_INET, SOCK_STREAM, 0), 1); pause(); }`
+
+/** unshare(1) heeds no SIGTERM; when it is gone, the agent gets one. */
+async function end(agent: AgentProcess): Promise<void> {
+  await agent.stop('SIGKILL')
+  await until(async () =>
+    agent.get('/healthz').then(
+      () => false,
+      () => true,
+    ),
+  )
+}
+
+t.test('an agent in a pod answers the kernel, once it may look', { skip }, async (t) => {
+  const place = makePlace()
+  const hidden = t.testdir({})
+  const server = join(hidden, 'server')
+  execFileSync('cc', ['-x', 'c', '-', '-o', server], { input: listener })
+  await save(place, resourcesOf(shop))
+  const pod = join(place.cgroupRoot, 'kubepods/poduid-api-1')
+  mkdirSync(pod)
+  const hostProc = join(place.dir, 'host-proc')
+  const start = async (capabilities: string): Promise<AgentProcess> => {
+    const wrapper = container(capabilities, hostProc, hidden)
+    const extra = ['--event-poll', '10', '--proc-dir', hostProc]
+    const agent = new AgentProcess(place, extra, wrapper)
+    t.teardown(() => agent.stop('SIGKILL'))
+    await agent.ready()
+    return agent
+  }
+  const processes: ChildProcess[] = []
+  t.teardown(async () => {
+    for (const child of processes) child.kill('SIGKILL')
+    await until(() =>
+      /^populated 0$/m.test(readFileSync(join(pod, 'cgroup.events'), 'utf8')),
+    )
+    cleanUp(place)
+  })
+  /** What the agent found out of a server that begins to listen now. */
+  const found = async (agent: AgentProcess): Promise<Inspection> => {
+    const inPod = 'echo $$ > "$0/cgroup.procs" && exec "$1"'
+    processes.push(spawn('sh', ['-c', inPod, pod, server], { stdio: 'ignore' }))
+    const key = `:${statSync(server).ino}`
+    let inspection: Inspection | undefined
+    await until(
+      async () => {
+        const all = await agent.json<Record<string, Inspection>>('/debug/executables')
+        inspection = Object.entries(all).find(([each]) => each.endsWith(key))?.[1]
+        return inspection !== undefined
+      },
+      () => agent.output,
+    )
+    return inspection as Inspection
+  }
+
+  const without = await start(three)
+  t.match(await found(without), { verdict: ExeVerdict.EXE_SPLICES })
+  t.match(await without.json('/debug/features'), [{ state: 'degraded' }])
+  t.equal(without.output.split('a feature is degraded').length, 2, 'said once')
+  t.match((await without.get('/metrics')).text, /pillion_feature_works\{.*degraded"\} 0/)
+  await end(without)
+
+  const upgraded = await start(`${three},sys_ptrace`)
+  const { verdict, reason, path } = await found(upgraded)
+  t.equal(verdict, ExeVerdict.EXE_PLAIN, reason)
+  t.match(path, new RegExp(`^${hostProc}/\\d+/exe$`))
+  t.match(await upgraded.json('/debug/features'), [{ state: 'works' }])
+  await end(upgraded)
 })

@@ -82,8 +82,9 @@ export function agentLaunch(node: NodeInfo): Launch {
     mounts: softwareMount,
     umask: '007',
     privileges: [
-      // Root without privileges but these three; the group opens the operator's and the proxy's sockets.
-      '--bounding-set=-all,+bpf,+net_admin,+perfmon',
+      // Root without privileges but these, as in the DaemonSet while the Mesh says Auto; the group opens the operator's and the
+      // proxy's sockets.
+      '--bounding-set=-all,+bpf,+net_admin,+perfmon,+sys_ptrace',
       '--inh-caps=-all',
       `--groups=${proxyUser}`,
       '--no-new-privs',
