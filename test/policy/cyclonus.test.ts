@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // 230 NetworkPolicy cases with the verdicts of an independent engine, through all that decides here: the operator's compile, the
 // agent's plan, and the evaluation that packages/ebpf-l4/test/evaluate-kernel.root.test.ts holds against the kernel's.
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { gunzipSync } from 'node:zlib'
 import { Role } from '../../packages/contract/src/index.ts'
 import { initialState, judgeBoth, plan } from '../../packages/ebpf-l4/src/index.ts'
 import {
@@ -20,32 +17,9 @@ import {
 import { ObjectIndex } from '../../packages/operator/src/index/objects.ts'
 import { viewOf } from '../../packages/operator/src/publish/views.ts'
 import t from 'tap'
+import { readCases, type Step } from './support/cyclonus.ts'
 
-interface Pod {
-  readonly Ns: string
-  readonly Name: string
-  readonly IP: string
-  readonly Labels: Readonly<Record<string, string>>
-}
-
-interface Step {
-  readonly Policies:
-    | readonly { kind?: string; apiVersion?: string; metadata: object; spec: object }[]
-    | null
-  readonly Namespaces: Readonly<Record<string, Readonly<Record<string, string>>>>
-  readonly Pods: readonly Pod[]
-  /** "TCP/80" → a row for each source, a column for each destination; "." may, "X" may not. */
-  readonly Expect: Readonly<Record<string, string>>
-}
-
-interface Case {
-  readonly Description: string
-  readonly Tags: readonly string[]
-  readonly Steps: readonly Step[]
-}
-
-const data = join(import.meta.dirname, '../data/netpol-cyclonus-230.json.gz')
-const cases = JSON.parse(gunzipSync(readFileSync(data)).toString()) as Case[]
+const cases = readCases()
 
 const protocols: Readonly<Record<string, number>> = { TCP: 6, UDP: 17, SCTP: 132 }
 const context = {
