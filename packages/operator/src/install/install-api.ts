@@ -11,6 +11,7 @@ import {
   nodePodMonitor,
   nodeService,
   revisionIn,
+  selectorIn,
   withFinalizer,
   withoutFinalizer,
   type Manifest,
@@ -86,6 +87,7 @@ export class InstallApi {
     const isSame =
       shown !== undefined &&
       revisionIn(shown) === revisionIn(wanted) &&
+      isDeepStrictEqual(selectorIn(shown), selectorIn(wanted)) &&
       generation === (this.#generation ?? generation)
     if (isSame) {
       this.#generation = generation

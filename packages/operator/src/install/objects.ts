@@ -66,7 +66,9 @@ export interface InstallOptions {
  */
 export function nodeDaemonSet(spec: MeshInstall, options: InstallOptions): Manifest {
   const template = podTemplate(spec, options)
-  const revision = revisionOf(template)
+  // Where pods run is no property of a pod: another selection replaces none that stays.
+  const { nodeSelector: _where, ...what } = template
+  const revision = revisionOf(what)
   return {
     apiVersion: 'apps/v1',
     kind: 'DaemonSet',
@@ -90,6 +92,14 @@ export function nodeDaemonSet(spec: MeshInstall, options: InstallOptions): Manif
 /** Same template, same revision: going back to an earlier one finds its pods up to date. */
 function revisionOf(template: Json): string {
   return createHash('sha256').update(JSON.stringify(template)).digest('hex').slice(0, 16)
+}
+
+/** Of a DaemonSet that `nodeDaemonSet` made. */
+export function selectorIn(daemonSet: Json): Json {
+  const { template } = (daemonSet['spec'] ?? {}) as {
+    template?: { spec?: { nodeSelector?: Json } }
+  }
+  return template?.spec?.nodeSelector ?? {}
 }
 
 /** Of a DaemonSet that `nodeDaemonSet` made, a pod of it or a cleaner; '' otherwise. */

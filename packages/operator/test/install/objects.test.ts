@@ -94,6 +94,7 @@ t.test('the same Mesh has the same revision, another one another', async (t) => 
   const first = revision()
   t.match(first, /^[0-9a-f]{16}$/)
   t.equal(revision({ nodeSelector: {} }), first)
+  t.equal(revision({ nodeSelector: { mesh: 'yes' } }), first, 'where is not what')
   const images = { agent: 'pillion-agent:2' }
   t.not(revision({ images }), first)
   t.equal(revision({ images }), revision({}, { agentImage: 'pillion-agent:2' }))

@@ -251,6 +251,7 @@ t.test(
         },
       ],
     })
+    const before = c.daemons.made.length
     const select = (nodeSelector: object | null) =>
       c.admin.merge(`${meshPath}/default`, { spec: { nodeSelector } })
     await select({ mesh: 'yes' })
@@ -260,6 +261,8 @@ t.test(
       ),
     )
     t.strictSame(c.daemons.cleaned, [])
+
+    t.equal(c.daemons.made.length, before, 'nobody who stays is replaced')
 
     // Another operator goes on with what the first one knew.
     await c.installer.close()
