@@ -85,6 +85,7 @@ const keptFields = new Set([
   ...['except', 'operator', 'key', 'text', 'scope', 'requests', 'limits'],
   // debug endpoints
   ...['epoch', 'softwareVersion', 'mapLayout', 'error', 'object', 'file', 'portName'],
+  ...['externalAddresses', 'zone', 'hintZones', 'hintNodes'],
   ...['addresses', 'owner', 'serviceAccount', 'workload', 'app', 'pod', 'routeKind'],
   ...[
     'routeNamespace',
