@@ -9,6 +9,7 @@ import { explainCommand } from './command/explain.ts'
 import { flowsCommand } from './command/flows.ts'
 import { installCommand } from './command/install.ts'
 import { labCommand } from './command/lab.ts'
+import { policyCommand } from './command/policy.ts'
 import { statusCommand } from './command/status.ts'
 import { sysdumpCommand } from './command/sysdump.ts'
 import { uninstallCommand } from './command/uninstall.ts'
@@ -31,6 +32,7 @@ export function buildProgram(): Command {
   diffCommand(program)
   flowsCommand(program)
   explainCommand(program)
+  policyCommand(program)
   sysdumpCommand(program)
   labCommand(program)
   completionCommand(program)

@@ -22,6 +22,8 @@ interface Explanation {
   readonly gear: number
   readonly steps: readonly { what: string; result: string }[]
   readonly rule?: string
+  /** Allowed, but this rule of a policy in Shadow mode would deny it. */
+  readonly shadow?: string
 }
 
 interface Flags extends TargetFlags {
@@ -71,7 +73,8 @@ async function destination(target: Target, peer: Peer): Promise<string> {
   return canonical(peer, services, pods)
 }
 
-function printExplanation({ verdict, gear, steps, rule }: Explanation): void {
+function printExplanation(explanation: Explanation): void {
+  const { verdict, gear, steps, rule, shadow } = explanation
   print(
     table(
       ['STEP', 'RESULT'],
@@ -83,4 +86,6 @@ function printExplanation({ verdict, gear, steps, rule }: Explanation): void {
   const text = allowed ? `allowed, carried ${how}` : 'denied at connect (EPERM)'
   print(`\n${mark(text, allowed)}`)
   if (rule !== undefined) print(colors.dim(`rule: ${rule}`))
+  if (shadow !== undefined)
+    print(colors.yellow(`would be denied by ${shadow}, which is in Shadow mode`))
 }

@@ -36,6 +36,8 @@ interface Flow {
   readonly retransmits?: number
   readonly rule?: string
   readonly nearest?: string
+  /** A deny that did not happen. */
+  readonly shadow?: boolean
   readonly l7?: boolean
   readonly accelerated?: boolean
 }
@@ -125,9 +127,9 @@ async function nodesOf(target: Target, wanted: readonly string[]): Promise<strin
 
 /** One flow for people. */
 export function flowLine(node: string, flow: Flow): string {
-  const kind = { open: colors.green('open '), close: 'close', deny: colors.red('deny ') }[
-    flow.kind
-  ]
+  const { shadow = false } = flow
+  const deny = shadow ? colors.yellow('would deny') : colors.red('deny ')
+  const kind = { open: colors.green('open '), close: 'close', deny }[flow.kind]
   const time = flow.time.replace(/^.*T/, '').replace(/Z$/, '')
   const service = flow.service === undefined ? '' : ` (${flow.service})`
   const ends = `${end(flow.src)} → ${end(flow.dst)}${service}`
