@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // PURE: what the Mesh says of itself, for people.
+import { isBad } from './conditions.ts'
 import type { Condition } from './install/rollout.ts'
-
-/** Conditions that say of something bad that it is so; all others, that something good is. */
-const badWhenTrue: ReadonlySet<string> = new Set(['Degraded', 'PartiallyInvalid'])
 
 export interface MeshLine {
   readonly text: string
@@ -17,7 +15,7 @@ export interface MeshLine {
 export function meshLines(conditions: readonly Condition[]): MeshLine[] {
   const lines = conditions.flatMap((condition) => {
     const { type, status, reason, message } = condition
-    const isGood = (status === 'True') !== badWhenTrue.has(type)
+    const isGood = !isBad(condition)
     if (isGood && type !== 'Installed') return []
     const what = isGood ? type : `${type}=${status} (${reason})`
     return [{ type, line: { isGood, text: `Mesh default: ${what}: ${message}` } }]

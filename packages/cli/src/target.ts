@@ -150,6 +150,8 @@ export function mergeStatuses(statuses: readonly OperatorStatus[]): OperatorStat
   return {
     version: Math.max(0, ...statuses.map(({ version }) => version)),
     nodes: [...nodes.values()],
+    // Every replica compiles all of it.
+    objects: statuses[0]?.objects ?? [],
     errors: statuses[0]?.errors ?? [],
   }
 }

@@ -4,6 +4,7 @@ import { acknowledgements } from '@pillion/lab'
 import type { Command } from 'commander'
 import { clusterOptions, namespaceOption } from '../cluster/connect.ts'
 import { until } from '../cluster/objects.ts'
+import { problemsOf, type Problem } from '../conditions.ts'
 import { failureName, l7Name } from '../config-rows.ts'
 import { CliError, exitCode } from '../errors.ts'
 import { meshLines, type MeshLine } from '../mesh-lines.ts'
@@ -46,7 +47,12 @@ interface Status {
   readonly nodes: readonly NodeRow[]
   /** What the Mesh says of itself: where a roll-out stands or halted, what is not well. */
   readonly mesh: readonly MeshLine[]
+  /** Objects that are not in force as they are written. */
+  readonly problems: readonly Problem[]
 }
+
+/** Objects that the table names; JSON has all. */
+const maxProblems = 20
 
 interface Flags extends TargetFlags {
   readonly wait?: boolean
@@ -70,11 +76,12 @@ async function show(
   { wait = false, timeout, output }: Flags,
 ): Promise<void> {
   const status = wait ? await waitFor(target, timeout * 1000) : await statusOf(target)
-  const { version, ready, nodes, mesh } = status
+  const { version, ready, nodes, mesh, problems } = status
   const services = await serviceRows(target, nodes[0]?.node)
   if (!ready) process.exitCode = exitCode.failed
   if (output === 'json') {
-    printJson({ target: target.name, version, ready, mesh, nodes, services })
+    const { name } = target
+    printJson({ target: name, version, ready, mesh, nodes, services, problems })
     return
   }
   print(
@@ -107,6 +114,16 @@ async function show(
       ]),
     ),
   )
+  printProblems(problems)
+}
+
+function printProblems(problems: readonly Problem[]): void {
+  if (problems.length === 0) return
+  print(`\n${mark('not in force as written:', false)}`)
+  for (const { object, message } of problems.slice(0, maxProblems))
+    print(`  ${object}: ${message}`)
+  const more = problems.length - maxProblems
+  if (more > 0) print(`  and ${more} more (-o json)`)
 }
 
 /** What agent and proxy have in common, else both. */
@@ -142,7 +159,10 @@ async function statusOf(target: Target): Promise<Status> {
     nodes.length > 0 &&
     nodes.every((row) => row.upToDate && row.agent === 'ready' && row.proxy === 'ready')
   const mesh = meshLines(await target.mesh())
-  return { version: status.version, ready, nodes, mesh }
+  // What the Mesh says of itself stands above.
+  const others = status.objects?.filter(({ kind }) => kind !== 'Mesh')
+  const problems = problemsOf(others ?? [])
+  return { version: status.version, ready, nodes, mesh, problems }
 }
 
 /** Waits until `ready`. Throws a CliError `timeout` that names what is not. */

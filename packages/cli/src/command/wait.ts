@@ -3,7 +3,14 @@
 import type { ObjectStatus } from '@pillion/operator'
 import type { Command } from 'commander'
 import { clusterOptions, withCluster } from '../cluster/connect.ts'
-import { Objects, until, type ApiObject, type Manifest } from '../cluster/objects.ts'
+import { Objects, until, type Manifest } from '../cluster/objects.ts'
+import {
+  lacking,
+  verdictsIn,
+  verdictsOf,
+  type Condition,
+  type Verdict,
+} from '../conditions.ts'
 import { CliError } from '../errors.ts'
 import { kindOf } from '../kinds.ts'
 import { formatOption, mark, print, printJson, Steps, type Format } from '../output.ts'
@@ -16,14 +23,6 @@ interface Flags extends TargetFlags {
   readonly output: Format
 }
 
-interface Condition {
-  readonly type: string
-  readonly status: string
-  readonly reason: string
-  readonly message: string
-  readonly observedGeneration?: number
-}
-
 const mesh = 'mesh.pillion.dev/v1alpha1'
 const gateway = 'gateway.networking.k8s.io/v1'
 const apiVersions: Readonly<Record<string, string>> = {
@@ -33,9 +32,6 @@ const apiVersions: Readonly<Record<string, string>> = {
   HTTPRoute: gateway,
   GRPCRoute: gateway,
 }
-/** Our name in status.parents of routes; other controllers' conditions say nothing of us. */
-const controllerName = 'mesh.pillion.dev/operator'
-
 export function waitCommand(program: Command): void {
   const command = program
     .command('wait')
@@ -73,14 +69,14 @@ async function wait(object: string, flags: Flags): Promise<void> {
           const { objects = [] } = await target.operator<{ objects?: ObjectStatus[] }>(
             '/debug/status',
           )
-          return labConditions(objects, manifest)
+          return labVerdicts(objects, manifest)
         }),
       )
     : await withCluster(flags, async (cluster) => {
         const objects = new Objects(cluster)
         return poll(manifest, flags, async () => {
           const got = await objects.get(manifest)
-          return got === undefined ? undefined : conditionsNow(got)
+          return got === undefined ? undefined : verdictsOf(got)
         })
       })
   if (flags.output === 'json') printJson({ object, conditions: found })
@@ -94,7 +90,7 @@ async function wait(object: string, flags: Flags): Promise<void> {
 async function poll(
   { kind, metadata }: Manifest,
   flags: Flags,
-  look: () => Promise<readonly Condition[] | undefined>,
+  look: () => Promise<readonly Verdict[] | undefined>,
 ): Promise<readonly Condition[]> {
   const steps = new Steps()
   const what = `${kind} ${metadata.name}`
@@ -103,12 +99,13 @@ async function poll(
     const found = await until(
       flags.timeout * 1000,
       async () => {
-        const conditions = await look()
-        if (conditions === undefined) return undefined
-        const wanted = conditions.filter(({ type }) => type === flags.for)
-        text = lacking(wanted, flags.for)
+        const verdicts = await look()
+        if (verdicts === undefined) return undefined
+        text = lacking(verdicts, flags.for)
         steps.at(what, text)
-        return text === '' ? wanted : undefined
+        return text === ''
+          ? verdicts.flat().filter(({ type }) => type === flags.for)
+          : undefined
       },
       () => `${what}: ${text}`,
     )
@@ -120,39 +117,16 @@ async function poll(
   }
 }
 
-/** What is not as wanted; empty when every parent has the condition and it holds. Pure. */
-export function lacking(conditions: readonly Condition[], type: string): string {
-  if (conditions.length === 0) return `nobody has said anything about ${type} yet`
-  const bad = conditions.filter(({ status }) => status !== 'True')
-  return bad.map(({ reason, message }) => `${reason}: ${message}`).join('; ')
-}
-
-/** Our conditions of an object that speak of its present generation: of a route, of all its parents. Pure. */
-export function conditionsNow(object: ApiObject): Condition[] {
-  const { generation = 0 } = object.metadata
-  const { conditions = [], parents = [] } = (object.status ?? {}) as {
-    conditions?: Condition[]
-    parents?: { controllerName: string; conditions: Condition[] }[]
-  }
-  const ours = parents.filter((parent) => parent.controllerName === controllerName)
-  return [...conditions, ...ours.flatMap((parent) => parent.conditions)].filter(
-    ({ observedGeneration = 0 }) => observedGeneration >= generation,
-  )
-}
-
-/** The same from the operator of the lab, whose status always speaks of the present. */
-function labConditions(
+/** The same from the operator of the lab. */
+function labVerdicts(
   objects: readonly ObjectStatus[],
   { kind, metadata }: Manifest,
-): readonly Condition[] | undefined {
+): readonly Verdict[] | undefined {
   const found = objects.find(
     (each) =>
       each.kind === kind &&
       each.name === metadata.name &&
       each.namespace === (metadata.namespace ?? ''),
   )
-  if (found === undefined) return undefined
-  return found.parents.length > 0
-    ? found.parents.flatMap(({ conditions }) => conditions)
-    : found.conditions
+  return found && verdictsIn(found)
 }

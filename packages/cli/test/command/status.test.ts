@@ -73,6 +73,24 @@ const subscriber = (node: string, role: string, more: object = {}) => ({
   ...{ softwareVersion: '0.1.0', ...more },
 })
 
+const object = (name: string, status: string) => ({
+  ...{
+    kind: 'HTTPRoute',
+    namespace: 'shop',
+    name,
+    observedGeneration: 1,
+    conditions: [],
+  },
+  parents: [
+    {
+      parentRef: { group: '', kind: 'Service', name },
+      conditions: [
+        { type: 'Accepted', status, reason: 'R', message: 'spec.parentRefs[0]: why' },
+      ],
+    },
+  ],
+})
+
 async function withMesh(): Promise<TestCluster> {
   const cluster = await startCluster()
   const agentAnswers = { '/debug/diff': [] as object[] }
@@ -81,6 +99,7 @@ async function withMesh(): Promise<TestCluster> {
       '/debug/status': {
         version: 9,
         nodes: [subscriber('node-1', 'agent'), subscriber('node-1', 'proxy')],
+        objects: [object('web', 'True'), object('lost', 'False')],
       },
       '/debug/config?node=node-1&role=agent': { version: 9, resources },
       '/debug/config?node=node-1&role=proxy': { version: 9, resources: routes },
@@ -111,6 +130,11 @@ t.test('status, config and diff of a cluster', async (t) => {
     t.match(out, /node-1\s+ready\s+ready\s+0\.1\.0\s+9\s+up to date/)
     t.match(out, /shop\/web:80\/TCP\s+L7 proxy \(gear 3\)\s+http\s+Reject/)
     t.notMatch(out, /shop\/db/, 'the Service is not there')
+    t.match(
+      out,
+      /as written:\n {2}HTTPRoute shop\/lost: Accepted is False, R: spec.parent/,
+    )
+    t.notMatch(out, /HTTPRoute shop\/web/, 'in force')
     t.ok(cluster.kubelet.execs.every((line) => line.endsWith('/bin/node')))
   })
 

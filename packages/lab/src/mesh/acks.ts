@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Reads the operator's GET /debug/status: who has acknowledged what. Pure.
-import type { SubscriberStatus } from '@pillion/operator'
+import type { ObjectStatus, SubscriberStatus } from '@pillion/operator'
 
 /** The part of /debug/status that is read here. */
 export interface OperatorStatus {
   readonly version: number
   /** One for every agent and proxy that ever subscribed. */
   readonly nodes: readonly Partial<SubscriberStatus>[]
+  /** What it says of each object. */
+  readonly objects?: readonly ObjectStatus[]
   /** What the operator refused of the source. */
   readonly errors?: readonly { text: string }[]
 }

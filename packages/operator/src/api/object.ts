@@ -72,7 +72,7 @@ export interface RawObject {
 
 /** Something that is not in force, and where it was written. `message` is one line. */
 export interface ValidationError {
-  /** Path below the source directory. */
+  /** Path below the source directory; empty: the object is in an API server. */
   readonly file: string
   /** "HTTPRoute shop/web"; empty when the file could not be read that far. */
   readonly object: string

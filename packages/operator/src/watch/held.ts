@@ -12,8 +12,8 @@ import {
 } from '../api/object.ts'
 import type { ServerObject } from './reflector.ts'
 
-/** Where errors of these objects say that they were written. */
-export const kubernetesFile = 'kubernetes'
+/** Objects of an API server are in no file. */
+const noFile = ''
 
 /** An object of which we write the status, as the server showed it last. */
 export interface Shown {
@@ -113,7 +113,7 @@ export class Held {
     const { object: parsed, errors } = parseObject(
       this.#kind,
       prune(object, this.#kind, this.#apiVersion),
-      kubernetesFile,
+      noFile,
     )
     const same = parsed !== undefined && isDeepStrictEqual(parsed, before?.object)
     const next = same ? before?.object : (parsed ?? before?.object)
