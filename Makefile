@@ -19,7 +19,7 @@ MANIFESTS := package.json pnpm-lock.yaml pnpm-workspace.yaml $(wildcard packages
 C_SOURCES := $(wildcard bpf/*.c bpf/include/pillion/*.h packages/*/native/*.c packages/*/native/*.h \
 	bench/load/*.c test/*/*.c packages/*/test/*.c packages/*/test/support/*.c)
 
-.PHONY: help bootstrap bpf native gen build check static format test bench bench-propagation bench-reconnect demo apiserver images clean distclean
+.PHONY: help bootstrap bpf native gen build check static format test bench bench-propagation bench-scale bench-reconnect demo apiserver images clean distclean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -74,6 +74,9 @@ bench: build ## measure Pillion beside its peers; writes bench/results
 
 bench-propagation: build ## simulate a change on its way to 200 nodes; writes bench/results/propagation.json
 	@node packages/operator/bench/run.ts $(BENCH_FLAGS)
+
+bench-scale: build ## measure one node with 10 000 services and policies; writes bench/results/scale.json; root only
+	@node packages/ebpf-l4/bench/scale.ts $(BENCH_FLAGS)
 
 bench-reconnect: build ## simulate 200 nodes that come to another replica; writes bench/results/reconnect.json
 	@node packages/operator/bench/reconnect.ts $(BENCH_FLAGS)

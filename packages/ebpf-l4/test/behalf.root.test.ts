@@ -3,13 +3,14 @@
 import { join } from 'node:path'
 import t from 'tap'
 import { Direction, EventKind, ReservedIdentity } from '../src/index.ts'
+import { cable } from './support/cable.ts'
 import { Host } from './support/host.ts'
 import { compile, nextLine } from './support/program.ts'
 
 const addon = join(import.meta.dirname, '../../node-l7-proxy/.build/sockopt.node')
 const near = await Host.create(['client', 'forger'])
 const far = await Host.create(['server'])
-near.connect(far)
+cable(near, far)
 const [client, forger] = [near.pod('client'), near.pod('forger')]
 const server = far.pod('server')
 t.teardown(async () => {

@@ -2,10 +2,11 @@
 // A node made of namespaces: pods on a bridge, each with a cgroup, under a datapath of their own. Root only.
 import { execFileSync, spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
-import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { formatAddress, parseAddress } from '@pillion/contract'
 import * as l4 from '../../src/index.ts'
+import { removeCgroups } from './cgroups.ts'
 
 const repository = join(import.meta.dirname, '../../../..')
 
@@ -186,38 +187,6 @@ export class Host {
     const key = l4.addrKeyLayout.write({ prefixLength: 128, addr: parseAddress(text) })
     const value = l4.addrInfoLayout.write({ identity, flags })
     this.tables.pl_addresses.set(l4.tableKey(key), value)
-  }
-
-  /** A cable to another host: pods reach each other, and each side knows who is who on the other. */
-  connect(other: Host): void {
-    const ends = [
-      { from: this, to: other, own: '172.31.0.1', via: '172.31.0.2' },
-      { from: other, to: this, own: '172.31.0.2', via: '172.31.0.1' },
-    ]
-    const lines = [
-      `ip -n ${this.tag} link add wire type veth peer name wire netns ${other.tag}`,
-    ]
-    for (const { from, own } of ends)
-      lines.push(
-        `ip -n ${from.tag} addr add ${own}/30 dev wire`,
-        `ip -n ${from.tag} link set wire up`,
-        `ip netns exec ${from.tag} sysctl -qw net.ipv4.ip_forward=1`,
-      )
-    for (const { from, to, via, own } of ends) {
-      lines.push(`ip -n ${from.tag} route add 10.${to.net}.0.0/24 via ${via} src ${own}`)
-      to.address(own, l4.ReservedIdentity.IDENTITY_REMOTE_NODE, l4.AddrFlag.ADDR_NODE)
-      const local = l4.AddrFlag.ADDR_LOCAL | l4.AddrFlag.ADDR_NODE
-      from.address(own, l4.ReservedIdentity.IDENTITY_HOST, local)
-      to.address(
-        from.ip4,
-        l4.ReservedIdentity.IDENTITY_REMOTE_NODE,
-        l4.AddrFlag.ADDR_NODE,
-      )
-      for (const pod of from.pods.values()) to.address(pod.ip4, pod.identity, 0)
-    }
-    execFileSync('sh', ['-ec', lines.join('\n')])
-    this.apply()
-    other.apply()
   }
 
   pod(name: string): Pod {
@@ -415,20 +384,6 @@ export class Host {
     const spaces = [this.tag, ...[...this.pods.values()].map((pod) => pod.namespace)]
     for (const name of spaces) execFileSync('ip', ['netns', 'del', name])
     await removeCgroups(this.root)
-  }
-}
-
-/** Directories go once their last process is reaped. */
-async function removeCgroups(root: string): Promise<void> {
-  const directories = execFileSync('find', [root, '-depth', '-type', 'd'], {
-    encoding: 'utf8',
-  })
-  for (const directory of directories.trim().split('\n')) {
-    for (let tries = 0; tries < 100; tries++) {
-      if (readFileSync(join(directory, 'cgroup.procs'), 'utf8') === '') break
-      await new Promise((resolve) => setTimeout(resolve, 20))
-    }
-    rmdirSync(directory)
   }
 }
 
