@@ -181,7 +181,7 @@ for (const { name, start } of apiServers()) {
     await cluster.apply(route('shop', 'r', 'no-slash') + route('shop', 'never', 'bad'))
     await until('both are reported', () => followed.errors().length === 2)
     t.match(followed.errors()[0], {
-      file: 'kubernetes',
+      file: '',
       object: 'HTTPRoute shop/r',
       field: 'spec.rules[0].matches[0].path.value',
       message: 'must start with "/"',
