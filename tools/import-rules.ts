@@ -82,6 +82,7 @@ export const moduleRules: readonly ModuleRule[] = [
       'packages/operator/',
       'examples/',
       'bench/',
+      'packages/node-agent/test/',
       'packages/node-l7-proxy/test/',
       'test/',
     ],
