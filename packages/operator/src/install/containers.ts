@@ -26,6 +26,10 @@ const agentSecurity = (...more: string[]): Json => ({
   // CRI-O's default profile allows bpf(2) to CAP_SYS_ADMIN only (containerd's since late 2022 to CAP_BPF): that right would cost more
   // than the filter is worth. Everything else of the pod has RuntimeDefault.
   seccompProfile: { type: 'Unconfined' },
+  // The runtimes' default profile refuses writing below /sys/fs/bpf and looking at processes of other profiles (moby/profiles,
+  // apparmor/template.go); container_t of SELinux refuses bpf(2).
+  appArmorProfile: { type: 'Unconfined' },
+  seLinuxOptions: { type: 'spc_t' },
 })
 
 const env = (name: string, fieldPath: string): Json => ({

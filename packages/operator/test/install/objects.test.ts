@@ -47,6 +47,8 @@ t.test('nobody has more than it needs', async (t) => {
     runAsGroup: 0,
     capabilities: { drop: ['ALL'], add: ['BPF', 'NET_ADMIN', 'PERFMON', 'SYS_PTRACE'] },
     seccompProfile: { type: 'Unconfined' },
+    appArmorProfile: { type: 'Unconfined' },
+    seLinuxOptions: { type: 'spc_t' },
   })
   t.strictSame(named(podSpec(), 'proxy').securityContext, {
     ...least,
