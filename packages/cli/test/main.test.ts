@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // bin/pillion as a shell sees it. No lab runs while these do.
 import { spawnSync } from 'node:child_process'
-import { symlinkSync } from 'node:fs'
+import { cpSync, mkdirSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import type { Command } from 'commander'
 import t from 'tap'
@@ -60,6 +60,28 @@ t.test('the verbs of a cluster are there', async (t) => {
   const wanted = ['install', 'upgrade', 'uninstall', 'status', 'check', 'config', 'diff']
   for (const verb of [...wanted, 'wait', 'sysdump', 'completion', 'explain', 'flows'])
     t.ok(names.includes(verb), verb)
+})
+
+t.test('a checkout that is not built, or not since it changed', async (t) => {
+  const root = t.testdir({ bin: {}, packages: { cli: {} }, node_modules: {} })
+  const copy = join(root, 'bin/pillion')
+  cpSync(bin, copy)
+  const say = () => spawnSync(copy, ['version'], { encoding: 'utf8' })
+  t.match(say(), { status: 1, stderr: /not built; run: make -C .* build/ })
+  for (const arch of ['x64', 'arm64']) {
+    const dir = join(root, `.tools/node_modules/node-linux-${arch}/bin`)
+    mkdirSync(dir, { recursive: true })
+    symlinkSync('/bin/true', join(dir, 'node'))
+  }
+  mkdirSync(join(root, 'packages/cli/node_modules'))
+  t.match(say(), { status: 0, stderr: '' })
+  const [lock, state] = ['pnpm-lock.yaml', 'node_modules/.pnpm-workspace-state-v1.json']
+  for (const file of [lock, state]) writeFileSync(join(root, file), '')
+  utimesSync(join(root, lock), 2000, 2000)
+  utimesSync(join(root, state), 1000, 1000)
+  t.match(say(), { status: 1, stderr: /have changed since it was built; run: make/ })
+  utimesSync(join(root, state), 3000, 3000)
+  t.match(say(), { status: 0, stderr: '' })
 })
 
 t.test('the command works through a symbolic link', async (t) => {
