@@ -43,6 +43,8 @@ interface Flags extends Omit<TargetFlags, 'namespace'> {
 
 /** Nodes that are asked at the same time: in a cluster each question is a process beside the agent. */
 const atOnce = 16
+/** Workloads of one identity that are named. */
+const maxNames = 3
 
 export function policyCommand(program: Command): void {
   const policy = program.command('policy').description('policies that are only watched')
@@ -126,15 +128,21 @@ export function mergeShadow(
 }
 
 function mergeRows(a: ShadowRow, b: ShadowRow): ShadowRow {
-  // Only nodes that have something to do with a workload know its name.
-  const named = (one: End, other: End): End => (one.workload === '' ? other : one)
   return {
     ...a,
-    source: named(a.source, b.source),
-    destination: named(a.destination, b.destination),
+    source: mergeEnds(a.source, b.source),
+    destination: mergeEnds(a.destination, b.destination),
     count: a.count + b.count,
     lastTime: a.lastTime > b.lastTime ? a.lastTime : b.lastTime,
   }
+}
+
+/** Only nodes that have to do with a workload know its name; workloads of the same labels are one identity. */
+function mergeEnds(a: End, b: End): End {
+  if (a.workload === '') return b
+  const names = a.name.split(', ')
+  if (b.workload === '' || names.includes(b.name) || names.length > maxNames) return a
+  return { ...a, name: `${a.name}, ${names.length === maxNames ? '…' : b.name}` }
 }
 
 /** For people: a sentence a row, grouped by policy. Pure. */

@@ -43,6 +43,15 @@ t.test('answers of nodes are added; who knows a name tells it', async (t) => {
   )
 })
 
+t.test('workloads that are one identity', async (t) => {
+  const answers = ['a', 'b', 'a', 'c', 'd', 'e'].map((workload) => [
+    policy('api', row({ source: end(300, workload) })),
+  ])
+  t.match(mergeShadow(answers)[0]?.rows, [
+    { source: { name: 'shop/a, shop/b, shop/c, …' }, count: 6 },
+  ])
+})
+
 t.test('a sentence a row', async (t) => {
   const nowMs = Date.parse('2026-01-01T00:00:03Z')
   const some = policy('api', row({ count: 14 }), row({ protocol: 'UDP', port: 53 }))
