@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // The DaemonSet: least privilege, flags that exist, revisions.
 import t from 'tap'
-import { nodeDaemonSet, revisionIn, type MeshInstall } from '../../src/install/objects.ts'
+import {
+  cleanerPod,
+  cleanerRevision,
+  nodeDaemonSet,
+  revisionIn,
+  type MeshInstall,
+} from '../../src/install/objects.ts'
 
 interface Container {
   readonly name: string
@@ -108,6 +114,26 @@ t.test('removal goes wherever a datapath may be', async (t) => {
   const nodeSelector = { mesh: 'yes' }
   t.strictSame(podSpec({ nodeSelector })['nodeSelector'], nodeSelector)
   t.equal(podSpec({ nodeSelector }, { isRemoval: true })['nodeSelector'], undefined)
+})
+
+t.test('what cleans a node is what a removal runs, once', async (t) => {
+  const pod = cleanerPod({}, options, 'node-1')
+  const spec = pod['spec'] as unknown as PodSpec
+  const [uninstall] = podSpec({}, { isRemoval: true }).initContainers ?? []
+  t.strictSame(spec.containers, [uninstall])
+  t.match(spec, { nodeName: 'node-1', restartPolicy: 'OnFailure', hostNetwork: true })
+  const volumes = spec.volumes.map(({ name }) => name)
+  const mounts = uninstall?.volumeMounts?.map(({ name }) => name) ?? []
+  t.strictSame(
+    mounts.filter((name) => !volumes.includes(name)),
+    [],
+  )
+  t.not(cleanerPod({}, options, 'node-2').metadata.name, pod.metadata.name)
+  t.equal(revisionIn(pod), cleanerRevision({}, options))
+  t.not(
+    cleanerRevision({ images: { agent: 'pillion-agent:2' } }, options),
+    revisionIn(pod),
+  )
 })
 
 t.test('a kubelet asks loopback; nobody starts a process for it', async (t) => {
