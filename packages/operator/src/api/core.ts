@@ -123,7 +123,7 @@ const loadBalancer = z.object({
   ingress: list(
     z.object({
       ip: ipAddress.or(z.literal('')).nullish(),
-      ipMode: z.enum(['VIP', 'Proxy']).nullish(),
+      ipMode: z.string().nullish(),
     }),
   ),
 })

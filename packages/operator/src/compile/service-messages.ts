@@ -12,16 +12,18 @@ import {
 import { defaultAffinitySeconds } from '../api/core.ts'
 import type { ApiObject } from '../api/object.ts'
 import type { Declaration, Service } from './attach.ts'
+import { clusterAddresses } from './frontends.ts'
 import type { PodFact } from './pod-fact.ts'
 
 export type Slice = ApiObject<'EndpointSlice'>
 
-/** `id`: of the pool of ServicePorts. */
+/** `id`: of the pool of ServicePorts; `external`: the addresses that the port has of those that the Service asks for. */
 export function servicePortMessage(
   service: Service,
   port: Service['spec']['ports'][number],
   id: number,
   declaration: Declaration | undefined,
+  external: readonly string[],
 ): ServicePort {
   const addresses = clusterAddresses(service)
   const headless = addresses.length === 0
@@ -37,27 +39,11 @@ export function servicePortMessage(
     addresses: addresses.map(parseAddress),
     l7Protocol: declaration?.protocol ?? L7Protocol.UNSPECIFIED,
     failureMode: declaration?.failureMode ?? FailureMode.BYPASS,
-    externalAddresses: headless ? [] : externalAddresses(service).map(parseAddress),
+    externalAddresses: external.map(parseAddress),
     nodePort: headless || !hasNodePort ? 0 : (port.nodePort ?? 0),
     localOnly: internalTrafficPolicy === 'Local',
     affinitySeconds: affinitySeconds(service),
   }
-}
-
-function clusterAddresses({ spec: { clusterIP, clusterIPs } }: Service): string[] {
-  const texts = clusterIPs.length > 0 ? clusterIPs : [clusterIP ?? '']
-  return texts.filter((text) => text !== '' && text !== 'None')
-}
-
-/**
- * What is the service from inside as well: externalIPs, and what a load balancer shows, unless it is a proxy that has to
- * see the connection, for TLS or the PROXY protocol (KEP-1860).
- */
-function externalAddresses({ spec, status }: Service): string[] {
-  const balancer = spec.type === 'LoadBalancer' ? status?.loadBalancer?.ingress : []
-  const virtual = (balancer ?? []).filter(({ ipMode }) => ipMode !== 'Proxy')
-  const texts = [...spec.externalIPs, ...virtual.map(({ ip }) => ip ?? '')]
-  return [...new Set(texts)].filter((text) => text !== '')
 }
 
 function affinitySeconds({ spec }: Service): number {

@@ -11,6 +11,13 @@ import {
 } from '@pillion/contract'
 import type { Snapshot } from '../index/objects.ts'
 import { servicePortName, type Declaration, type Service } from './attach.ts'
+import {
+  claim,
+  noFrontends,
+  ownedAddresses,
+  type Frontends,
+  type ServiceChange,
+} from './frontends.ts'
 import { allocate, numberOf, type Pool } from './pool.ts'
 import { endpointMessage, servicePortMessage, type Slice } from './service-messages.ts'
 import type { PodFact } from './pod-fact.ts'
@@ -23,6 +30,8 @@ interface Entry {
   readonly pods: readonly (PodFact | undefined)[]
   readonly declarations: readonly (Declaration | undefined)[]
   readonly ids: readonly number[]
+  /** External addresses, per port. */
+  readonly external: readonly (readonly string[])[]
   readonly ports: readonly (readonly [string, ServicePort])[]
   /** Per port, in the order of `ports`. */
   readonly endpoints: readonly ReadonlyMap<string, Endpoint>[]
@@ -34,6 +43,7 @@ export interface Services {
   readonly endpoints: VersionedMap<Endpoint>
   /** Endpoints by ServicePort name, for the views of proxies. */
   readonly endpointsOf: PersistentMap<string, ReadonlyMap<string, Endpoint>>
+  readonly frontends: Frontends
   /** Services by the pods and addresses that their slices name. */
   readonly users: PersistentMap<string, PersistentSet<string>>
   /** ServicePorts that are others, or have other endpoints, than in the compile before. */
@@ -47,6 +57,7 @@ function noServices(pool: Pool): Services {
     servicePorts: VersionedMap.empty(),
     endpoints: VersionedMap.empty(),
     endpointsOf: PersistentMap(),
+    frontends: noFrontends,
     users: PersistentMap(),
     touched: new Set(),
     pool,
@@ -63,14 +74,21 @@ export function compileServices(
   names: ReadonlySet<string> | undefined,
 ): Services {
   const before = previous ?? noServices(pool)
-  const look =
+  const given =
     names === undefined || pool !== before.pool
       ? new Set([...snapshot.Service.keys(), ...before.entries.keys()])
       : names
-  const nextPool = poolOf(snapshot, pool, before, look)
-  const changes = [...look].flatMap((name): Change[] => {
+  const nextPool = poolOf(snapshot, pool, before, given)
+  const { frontends, neighbours } = claim(
+    before.frontends,
+    serviceChanges(snapshot, before, given),
+  )
+  const changes = [...new Set([...given, ...neighbours])].flatMap((name): Change[] => {
     const old = before.entries.get(name)
     const service = served(snapshot.Service.get(name))
+    const external = service?.spec.ports.map((port) =>
+      ownedAddresses(service, port, frontends, snapshot.Service),
+    )
     const entry =
       service &&
       compileService(
@@ -79,11 +97,26 @@ export function compileServices(
         workloads,
         declarations,
         nextPool,
+        external ?? [],
         old,
       )
     return entry === old ? [] : [{ name, old, entry }]
   })
-  return put(nextPool === before.pool ? before : { ...before, pool: nextPool }, changes)
+  const isSame = nextPool === before.pool && frontends === before.frontends
+  return put(isSame ? before : { ...before, pool: nextPool, frontends }, changes)
+}
+
+/** Of the Services that are looked at, those that are others than before. */
+function serviceChanges(
+  snapshot: Snapshot,
+  before: Services,
+  look: ReadonlySet<string>,
+): ServiceChange[] {
+  return [...look].flatMap((name) => {
+    const old = before.entries.get(name)?.service
+    const now = served(snapshot.Service.get(name))
+    return old === now ? [] : [{ name, old, now }]
+  })
 }
 
 interface Change {
@@ -134,6 +167,7 @@ function put(before: Services, changes: readonly Change[]): Services {
   }
   return {
     pool: before.pool,
+    frontends: before.frontends,
     touched: new Set(
       changes.flatMap(({ old, entry }) => [...portNames(old), ...portNames(entry)]),
     ),
@@ -202,6 +236,7 @@ function compileService(
   workloads: Workloads,
   declared: ReadonlyMap<string, Declaration>,
   pool: Pool,
+  external: Entry['external'],
   before: Entry | undefined,
 ): Entry {
   const names = service.spec.ports.map((port) => servicePortName(service, port))
@@ -210,13 +245,16 @@ function compileService(
   const pods = slices.flatMap((slice) =>
     slice.endpoints.map((endpoint) => podOf(slice, endpoint, workloads)),
   )
-  const inputs = { service, slices, pods, declarations, ids }
+  const inputs = { service, slices, pods, declarations, ids, external }
   if (before !== undefined && unchanged(before, inputs)) return before
   const ports = service.spec.ports.map(
     (port, i) =>
       [
         names[i] ?? '',
-        servicePortMessage(service, port, ids[i] ?? 0, declarations[i]),
+        servicePortMessage(
+          ...([service, port, ids[i] ?? 0, declarations[i]] as const),
+          external[i] ?? [],
+        ),
       ] as const,
   )
   const endpoints = service.spec.ports.map((port, i) => {
@@ -232,15 +270,15 @@ function compileService(
   }
 }
 
-function unchanged(
-  before: Entry,
-  now: Pick<Entry, 'service' | 'slices' | 'pods' | 'declarations' | 'ids'>,
-): boolean {
+function unchanged(before: Entry, now: Omit<Entry, 'ports' | 'endpoints'>): boolean {
   return (
     before.service === now.service &&
     equalLists(before.slices, now.slices) &&
     equalLists(before.pods, now.pods) &&
     equalLists(before.ids, now.ids) &&
+    before.external.every((addresses, i) =>
+      equalLists(addresses, now.external[i] ?? []),
+    ) &&
     before.declarations.every((declaration, i) =>
       sameDeclaration(declaration, now.declarations[i]),
     )

@@ -72,6 +72,8 @@ const anyService = fc
     traffic: fc.constantFrom(
       {},
       { externalIPs: ['198.51.100.7'], sessionAffinity: 'ClientIP' },
+      { externalIPs: ['198.51.100.7', '10.96.0.1'] },
+      { externalIPs: ['10.96.0.2'] },
       { internalTrafficPolicy: 'Local', type: 'NodePort' },
     ),
   })
