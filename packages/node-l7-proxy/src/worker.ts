@@ -199,6 +199,7 @@ export class Worker {
             rules.map(readable),
           ]),
         ),
+        affinityMs: service.affinityMs,
         endpoints: service.ready.map((endpoint) => ({
           address: formatEndpoint(parseAddress(endpoint.host), endpoint.port),
           weight: endpoint.weight,
