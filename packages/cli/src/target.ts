@@ -99,8 +99,8 @@ export function clusterTarget(cluster: Cluster, namespace: string): Target {
   return {
     name: `context ${cluster.context}`,
     nodes: async () => {
-      const { node } = await debug.refresh()
-      return node.flatMap(({ spec }) => spec.nodeName ?? []).sort()
+      const pods = await debug.nodePods()
+      return pods.flatMap(({ spec }) => spec.nodeName ?? []).sort()
     },
     operatorStatus: () => mergedStatus(debug),
     mesh: async () => {

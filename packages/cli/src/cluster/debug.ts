@@ -60,9 +60,14 @@ export class Debug {
     return this.pods()
   }
 
+  /** Pods of nodes, looked at again. Throws a CliError `not-installed` when nothing of the mesh runs. */
+  async nodePods(): Promise<readonly Pod[]> {
+    return this.#orNotInstalled(await this.refresh())
+  }
+
   /** The pod of a node. Throws a CliError when there is none. */
   async nodePod(node: string): Promise<Pod> {
-    const { node: pods } = await this.pods()
+    const pods = this.#orNotInstalled(await this.pods())
     const found = pods.find(({ spec }) => spec.nodeName === node)
     if (found !== undefined) return found
     const known = pods.map(({ spec }) => spec.nodeName ?? '').sort()
@@ -78,10 +83,21 @@ export class Debug {
     )
     const pod = ready ?? operator[0]
     if (pod !== undefined) return pod
+    throw this.#absent('no operator runs')
+  }
+
+  /** Pods of nodes. Agents answer also while no operator runs. */
+  #orNotInstalled({ node, operator }: InstalledPods): readonly Pod[] {
+    if (node.length === 0 && operator.length === 0)
+      throw this.#absent('no pod of the mesh runs')
+    return node
+  }
+
+  #absent(what: string): CliError {
     const { cluster, namespace } = this.#installation
-    throw new CliError(
+    return new CliError(
       'not-installed',
-      `no operator runs in namespace ${namespace} of context ${cluster.context}; ` +
+      `${what} in namespace ${namespace} of context ${cluster.context}; ` +
         'install it (pillion install), or say where it is with -n',
     )
   }

@@ -132,7 +132,7 @@ export function deploymentProgress(deployment: ApiObject | undefined): string {
   const wanted = (deployment.spec?.['replicas'] ?? 1) as number
   const status = (deployment.status ?? {}) as Partial<Record<string, number>>
   const seen = status['observedGeneration'] ?? 0
-  if (seen < generation) return 'not looked at yet'
+  if (seen < generation) return 'no controller has looked at it yet'
   const updated = status['updatedReplicas'] ?? 0
   const available = status['availableReplicas'] ?? 0
   const replicas = status['replicas'] ?? 0

@@ -87,6 +87,11 @@ async function withMesh(onFollow: Answerer): Promise<TestCluster> {
   return cluster
 }
 
+const notInstalled = {
+  code: 3,
+  err: /no pod of the mesh runs in namespace default of context test; install it/,
+}
+
 async function explains(t: Test, cluster: TestCluster): Promise<void> {
   const byName = await cluster.pillion('explain', 'shop/web', 'shop/db:5432')
   t.match(byName, {
@@ -107,6 +112,8 @@ async function explains(t: Test, cluster: TestCluster): Promise<void> {
   const unbound = await cluster.pillion('explain', 'shop/pending', 'shop/db:5432')
   t.match(unbound, { code: 1, err: /pod shop\/pending is on no node yet/ })
   t.match(await cluster.pillion('explain', 'shop/web', 'shop/db:x'), { code: 2 })
+  const away = ['explain', 'shop/web', 'shop/db:5432', '-n', 'default']
+  t.match(await cluster.pillion(...away), notInstalled)
 }
 
 async function lists(t: Test, cluster: TestCluster): Promise<void> {
@@ -131,6 +138,8 @@ async function lists(t: Test, cluster: TestCluster): Promise<void> {
   const unknown = await cluster.pillion('flows', '--node', 'node-9')
   t.match(unknown, { code: 1, err: /has no node "node-9"; it has node-1, node-2/ })
   t.match(await cluster.pillion('flows', '--last', 'x'), { code: 2, err: /whole number/ })
+  for (const args of [['flows'], ['diff', 'node-1'], ['config', 'services', 'node-1']])
+    t.match(await cluster.pillion(...args, '-n', 'default'), notInstalled, args.join(' '))
 }
 
 t.test('explain and flows of a cluster', async (t) => {

@@ -167,7 +167,7 @@ t.test('status, config and diff of a cluster', async (t) => {
     t.match(unknown, { code: 1, err: /has no node "node-9"; it has node-1/ })
     t.match(await cluster.pillion('config', 'things', 'node-1'), { code: 2 })
     const elsewhere = await cluster.pillion('status', '-n', 'default')
-    t.match(elsewhere, { code: 3, err: /no operator runs in namespace default/ })
+    t.match(elsewhere, { code: 3, err: /no pod of the mesh runs in namespace default/ })
     const context = await cluster.pillion('status', '--context', 'nope')
     t.match(context, { code: 3, err: /there is no context "nope"; it has test/ })
   })
