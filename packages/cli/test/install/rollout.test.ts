@@ -39,7 +39,7 @@ t.test('a Deployment is there when its newest replicas are', async (t) => {
   t.match(deploymentProgress(undefined), /does not exist/)
   t.match(
     deploymentProgress(deployment({ ...full, observedGeneration: 1 })),
-    /not looked/,
+    /no controller has looked/,
   )
   t.match(deploymentProgress(deployment({ ...full, availableReplicas: 1 })), /1 of 2/)
   t.match(deploymentProgress(deployment({ ...full, replicas: 3 })), /2 of 2/)
