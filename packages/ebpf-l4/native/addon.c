@@ -223,6 +223,7 @@ static const struct {
 	{ "mapLookup", map_lookup },
 	{ "mapUpdate", map_update },
 	{ "mapDelete", map_delete },
+	{ "mapHolds", map_holds },
 	{ "mapDump", map_dump },
 	{ "ringbufOpen", ringbuf_open },
 	{ "ringbufConsume", ringbuf_consume },

@@ -74,6 +74,7 @@ EXPORT(map_info);
 EXPORT(map_lookup);
 EXPORT(map_update);
 EXPORT(map_delete);
+EXPORT(map_holds);
 EXPORT(map_dump);
 EXPORT(ringbuf_open);
 EXPORT(ringbuf_consume);

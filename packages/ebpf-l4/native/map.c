@@ -144,6 +144,28 @@ EXPORT(map_delete)
 	return make_number(env, (double)deleted);
 }
 
+/* (fd) -> whether there is an entry; for maps whose values cannot be read, too */
+EXPORT(map_holds)
+{
+	struct bpf_map_info map;
+	napi_value result = NULL;
+	struct call call;
+	uint8_t *key;
+	int fd;
+
+	if (!call_begin(&call, env, info, 1))
+		return NULL;
+	fd = arg_int(&call, 0);
+	if (call.failed || !info_of(env, fd, &map))
+		return NULL;
+	key = malloc(map.key_size);
+	if (!key)
+		return throw_errno(env, "map holds", ENOMEM);
+	napi_get_boolean(env, !bpf_map_get_next_key(fd, NULL, key), &result);
+	free(key);
+	return result;
+}
+
 /*
  * (fd) -> Buffer of (key, value) pairs. Entries that come and go meanwhile may be in it or not; an entry that is deleted
  * under the walk makes the kernel start again, so the reader keys the pairs rather than count them.

@@ -31,7 +31,7 @@ import { Links } from './links.ts'
 import { loadObjects, type Lacking, type LoadOptions } from './load.ts'
 import { native } from './native.ts'
 import type { Handle, ProgramInfo } from './native.ts'
-import { openPins, processStartTime } from './pins.ts'
+import { openPins, processStartTime, refuseOwned, removeOtherLayouts } from './pins.ts'
 import type { Pins } from './pins.ts'
 import { configuredMaps } from './tables.ts'
 import type { Tables } from './tables.ts'
@@ -93,6 +93,7 @@ export class Datapath {
 
   private constructor(options: DatapathOptions) {
     this.#options = options
+    refuseOwned(options.pinDir)
     this.#pins = openPins(options.pinDir)
     this.adopted = readdirSync(this.#pins.maps).length > 0
     const { objects, lacking } = loadObjects(options, this.#pins.maps)
@@ -246,20 +247,11 @@ export class Datapath {
     for (const object of this.#objects.values()) native.objectClose(object)
   }
 
-  /** Refuses a datapath that another living process drives: two agents would undo each other's work. */
+  /** From now on another agent is refused. */
   #claim(): void {
-    const map = this.#map('pl_owner')
-    const value = map.get(zeroKey)
-    const owner = ownerLayout.read(value ?? Buffer.alloc(ownerLayout.size))
-    const alive = owner.pid !== 0 && processStartTime(owner.pid) === owner.startTime
-    if (alive && owner.pid !== process.pid) {
-      throw new BpfError(
-        'FOREIGN_OWNER',
-        `${this.#options.pinDir} is driven by process ${owner.pid}; stop that agent first`,
-      )
-    }
     const startTime = processStartTime(process.pid) ?? 0n
-    map.setAll([[zeroKey, ownerLayout.write({ pid: process.pid, startTime })]])
+    const owner = ownerLayout.write({ pid: process.pid, startTime })
+    this.#map('pl_owner').setAll([[zeroKey, owner]])
   }
 
   /**
@@ -272,6 +264,7 @@ export class Datapath {
     for (const attachment of attachments) {
       if (this.#lacks(attachment.feature)) this.#links.detach(attachment)
     }
+    if (!this.#attached) removeOtherLayouts(this.#options.pinDir, this.#pins.maps)
     this.#attached = true
   }
 

@@ -35,6 +35,7 @@ export interface Native {
   mapLookup(fd: number, key: Buffer, value: Buffer): boolean
   mapUpdate(fd: number, keys: Buffer, values: Buffer): number
   mapDelete(fd: number, keys: Buffer): number
+  mapHolds(fd: number): boolean
   mapDump(fd: number): Buffer
   ringbufOpen(mapFd: number, recordSize: number): Handle<'ring'>
   ringbufConsume(ring: Handle<'ring'>, into: Buffer): number

@@ -13,7 +13,8 @@ import {
 } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { BpfError } from './errors.ts'
-import { layoutHash } from './gen/layout.ts'
+import { layoutHash, ownerLayout } from './gen/layout.ts'
+import { native } from './native.ts'
 
 export const bpfFsMagic = 0xcafe4a11 // BPF_FS_MAGIC, linux/magic.h
 
@@ -39,6 +40,62 @@ export function openPins(pinDir: string): Pins {
   mkdirSync(pins.maps, { recursive: true, mode: 0o700 })
   mkdirSync(pins.links, { recursive: true, mode: 0o700 })
   return pins
+}
+
+/** Directories of maps below one pin directory, of every layout. */
+function layouts(pinDir: string): string[] {
+  if (statSync(pinDir, { throwIfNoEntry: false }) === undefined) return []
+  return readdirSync(pinDir)
+    .filter((name) => name.startsWith('maps-'))
+    .map((name) => join(pinDir, name))
+}
+
+/**
+ * Throws FOREIGN_OWNER while another process drives the datapath, whatever its build: two agents would undo each other's work. An
+ * owner in another pid namespace cannot be seen.
+ */
+export function refuseOwned(pinDir: string): void {
+  for (const directory of layouts(pinDir)) {
+    const fd = native.getPinned(join(directory, 'pl_owner'))
+    if (fd < 0) continue
+    try {
+      const value = Buffer.alloc(ownerLayout.size)
+      if (native.mapInfo(fd).valueSize !== ownerLayout.size) continue
+      if (!native.mapLookup(fd, Buffer.alloc(4), value)) continue
+      const { pid, startTime } = ownerLayout.read(value)
+      if (pid === 0 || pid === process.pid) continue
+      if (processStartTime(pid) !== startTime) continue
+      throw new BpfError(
+        'FOREIGN_OWNER',
+        `${pinDir} is driven by process ${pid}; stop that agent first`,
+      )
+    } finally {
+      native.closeFd(fd)
+    }
+  }
+}
+
+/**
+ * Removes the maps of other layouts, except those into whose sockhash live connections are still entered: taken out, they would
+ * lose what is on its way. Nobody enters new ones, so a later call removes these too. Returns the directories that stay.
+ */
+export function removeOtherLayouts(pinDir: string, own: string): string[] {
+  return layouts(pinDir).filter((directory) => {
+    if (directory === own) return false
+    if (holdsSockets(join(directory, 'pl_sockhash'))) return true
+    rmSync(directory, { recursive: true, force: true })
+    return false
+  })
+}
+
+function holdsSockets(path: string): boolean {
+  const fd = native.getPinned(path)
+  if (fd < 0) return false
+  try {
+    return native.mapHolds(fd)
+  } finally {
+    native.closeFd(fd)
+  }
 }
 
 /** Removes everything that is pinned below: programs are detached with their links. */

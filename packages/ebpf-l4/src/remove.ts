@@ -4,9 +4,8 @@ import { readdirSync, rmSync, statSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { BpfError } from './errors.ts'
-import { ownerLayout } from './gen/layout.ts'
 import { native, type LinkInfo } from './native.ts'
-import { processStartTime, removePins } from './pins.ts'
+import { refuseOwned, removePins } from './pins.ts'
 
 /** The kernel lets go of a removed link a moment later, in a work queue. */
 const detachMs = 5_000
@@ -27,7 +26,8 @@ export interface Removal {
 export async function removeDatapath({ pinDir, cgroupRoot }: Removal): Promise<string[]> {
   if (statSync(pinDir, { throwIfNoEntry: false }) === undefined) return []
   const pins = pinsBelow(pinDir)
-  refuseOwned(pinDir, pins)
+  // It would attach its programs again.
+  refuseOwned(pinDir)
   const links = pins
     .filter((path) => relative(pinDir, path).startsWith('links/'))
     .flatMap((path) => linkOf(path) ?? [])
@@ -60,24 +60,6 @@ function linkOf(path: string): LinkInfo | undefined {
     return native.linkInfo(fd)
   } finally {
     native.closeFd(fd)
-  }
-}
-
-/** An agent that lives would attach its programs again. In another pid namespace it cannot be seen. */
-function refuseOwned(pinDir: string, pins: readonly string[]): void {
-  for (const path of pins.filter((each) => each.endsWith('/pl_owner'))) {
-    const fd = native.getPinned(path)
-    try {
-      const value = Buffer.alloc(ownerLayout.size)
-      if (native.mapInfo(fd).valueSize !== ownerLayout.size) continue
-      if (!native.mapLookup(fd, Buffer.alloc(4), value)) continue
-      const { pid, startTime } = ownerLayout.read(value)
-      if (pid === 0 || processStartTime(pid) !== startTime) continue
-      const message = `${pinDir} is driven by process ${pid}; stop that agent first`
-      throw new BpfError('FOREIGN_OWNER', message)
-    } finally {
-      native.closeFd(fd)
-    }
   }
 }
 

@@ -51,6 +51,7 @@ const arguments_: TypeErrors = {
   mapLookup: [1, Buffer.alloc(4), Buffer.alloc(4)],
   mapUpdate: [1, Buffer.alloc(4), Buffer.alloc(4)],
   mapDelete: [1, Buffer.alloc(4)],
+  mapHolds: [1],
   mapDump: [1],
   ringbufOpen: [1, 1],
   ringbufConsume: ['a handle', Buffer.alloc(4)],

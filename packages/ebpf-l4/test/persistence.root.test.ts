@@ -5,78 +5,17 @@ import { join } from 'node:path'
 import t from 'tap'
 import { cgroup2Mount, diff, Direction, openPins } from '../src/index.ts'
 import { Host } from './support/host.ts'
+import { checksummed, connects, echo, finish, intact } from './support/streams.ts'
 
 const host = await Host.create(['client', 'server'], { acceleration: 'on' })
 const [client, server] = [host.pod('client'), host.pod('server')]
 t.teardown(() => host.close())
 
-const backend = async (): Promise<void> => {
-  const { createServer } = await import('node:net')
-  createServer((socket) => {
-    socket.on('error', () => undefined)
-    socket.pipe(socket)
-  }).listen(8080, '::', () => console.log('ready'))
-}
-/** Connects every 2 ms while told to, and counts what is not a refusal. */
-const probe = async (address: string): Promise<void> => {
-  const { connect } = await import('node:net')
-  const results: Record<string, number> = {}
-  let more = true
-  process.stdin.once('data', () => (more = false))
-  console.log('ready')
-  while (more) {
-    const code = await new Promise<string>((resolve) => {
-      const socket = connect(8080, address)
-      socket.on('connect', () => resolve('connected'))
-      socket.on('error', (error) =>
-        resolve((error as NodeJS.ErrnoException).code ?? 'error'),
-      )
-      socket.on('close', () => socket.destroy())
-      setImmediate(() => socket.end())
-    })
-    results[code] = (results[code] ?? 0) + 1
-    await new Promise((resolve) => setTimeout(resolve, 2))
-  }
-  console.log(JSON.stringify(results))
-  process.exit()
-}
-/** Writes numbered lines on one connection and checks their echo, until told. */
-const talk = async (address: string): Promise<void> => {
-  const { connect } = await import('node:net')
-  const socket = connect(8080, address)
-  let expected = 0
-  let wrong = 0
-  let text = ''
-  socket.on('data', (data) => {
-    text += String(data)
-    const lines = text.split('\n')
-    text = lines.pop() ?? ''
-    for (const line of lines) if (Number(line) !== expected++) wrong++
-  })
-  let i = 0
-  const timer = setInterval(() => socket.write(`${i++}\n`), 1)
-  process.stdin.once('data', () => {
-    clearInterval(timer)
-    socket.end()
-    socket.on('close', () => console.log(JSON.stringify({ lost: i - expected, wrong })))
-  })
-  socket.on('connect', () => console.log('ready'))
-}
-const finish = async (
-  child: import('node:child_process').ChildProcess,
-): Promise<unknown> => {
-  const line = new Promise<string>((resolve) =>
-    child.stdout?.once('data', (data) => resolve(String(data))),
-  )
-  child.stdin?.write('end')
-  return JSON.parse(await line)
-}
-
 t.test(
   'twenty restarts: policy never lapses, an accelerated connection loses nothing',
   async (t) => {
-    await host.serve(server, backend)
-    const talker = await host.serve(client, talk, server.ip4)
+    await host.serve(server, echo)
+    const talker = await host.serve(client, checksummed, server.ip4)
     host.policy({
       subject: server,
       direction: Direction.DIRECTION_INGRESS,
@@ -92,8 +31,8 @@ t.test(
       allow: [{ peer: server, protocol: 6, port: 8080 }],
     })
     host.apply()
-    const denied = await host.serve(client, probe, '10.9.0.254')
-    const allowed = await host.serve(client, probe, server.ip4)
+    const denied = await host.serve(client, connects, '10.9.0.254')
+    const allowed = await host.serve(client, connects, server.ip4)
     for (let i = 0; i < 20; i++) {
       host.datapath.close()
       await host.open()
@@ -108,7 +47,7 @@ t.test(
       ['connected'],
       'allowed throughout',
     )
-    t.same(await finish(talker), { lost: 0, wrong: 0 })
+    t.same(await finish(talker), intact)
     host.clearPolicy()
     host.apply()
   },
