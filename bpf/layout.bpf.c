@@ -24,6 +24,7 @@ EXPORT(enum, exe_verdict);
 EXPORT(enum, counter);
 EXPORT(enum, event_kind);
 EXPORT(enum, event_flag);
+EXPORT(enum, telemetry);
 EXPORT(enum, socket_flag);
 
 char _license[] SEC("license") = "Dual BSD/GPL";

@@ -73,10 +73,19 @@ static __always_inline bool listen_key_of(struct bpf_sock_ops *ctx, struct liste
 	return true;
 }
 
+/*
+ * A reader that blocks in recv(2) on a socket of the sockhash is told EAGAIN by whatever else wakes it: a signal, room to
+ * send for another thread, a reset (net/ipv4/tcp_bpf.c, tcp_msg_wait_data). So Auto is for sockets that do not block.
+ */
+static __always_inline bool blocks(struct sock *sock)
+{
+	return !sock || !(BPF_CORE_READ(sock, sk_socket, file, f_flags) & O_NONBLOCK);
+}
+
 /* listen(2), in the context of its caller: remember the executable for what will be accepted. */
 static __always_inline void listening(struct bpf_sock_ops *ctx)
 {
-	struct listen_exe fresh = { .listeners = 1 }, *known;
+	struct listen_exe fresh = { .listeners = 1, .sock = (__u64)ctx->sk }, *known;
 	struct listen_key key = {};
 
 	if (!listen_key_of(ctx, &key) || !current_exe(&fresh.exe))
@@ -86,6 +95,7 @@ static __always_inline void listening(struct bpf_sock_ops *ctx)
 	known = bpf_map_lookup_elem(&pl_listen_exes, &key);
 	if (known) {
 		__sync_fetch_and_add(&known->listeners, 1);
+		known->sock = fresh.sock;
 		if (known->exe.inode != fresh.exe.inode || known->exe.device != fresh.exe.device)
 			known->mixed = 1;
 	} else if (bpf_map_update_elem(&pl_listen_exes, &key, &fresh, BPF_NOEXIST)) {
@@ -119,7 +129,8 @@ static __always_inline bool listener_is_plain(struct bpf_sock_ops *ctx)
 	if (!listen_key_of(ctx, &key))
 		return false;
 	known = bpf_map_lookup_elem(&pl_listen_exes, &key);
-	return known && !known->mixed && exe_is_plain(&known->exe);
+	/* Now, not at listen(2): many set the flag after it. */
+	return known && !known->mixed && exe_is_plain(&known->exe) && !blocks((struct sock *)known->sock);
 }
 
 static __always_inline void hear_of(struct bpf_sock_ops *ctx, int flags)
@@ -229,11 +240,11 @@ static __always_inline void connecting(struct bpf_sock_ops *ctx)
 	socket->flags |= SOCKET_LOCAL;
 	may = settled(config, &self);
 	if (may < 0 && socket->flags & SOCKET_L7) {
-		may = current_exe_is_plain();
+		may = !blocks((struct sock *)bpf_skc_to_tcp_sock(sk)) && current_exe_is_plain();
 	} else if (may < 0) {
 		socket->flags |= SOCKET_HABIT;
 		may = !short_by_habit(socket->src_identity, socket->dst_identity, key.remote_port) &&
-		      current_exe_is_plain();
+		      !blocks((struct sock *)bpf_skc_to_tcp_sock(sk)) && current_exe_is_plain();
 	}
 	if (may)
 		socket->flags |= SOCKET_MAY_ACCEL;

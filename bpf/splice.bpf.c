@@ -2,7 +2,8 @@
 /*
  * Same-node acceleration: a message goes from the sender's socket into the receiver's without TCP in between.
  *
- * Hook: sk_msg on pl_sockhash. Reads: pl_flows, pl_connections, pl_sockets, pl_settings. Writes: pl_flows, pl_counters.
+ * Hook: sk_msg on pl_sockhash. Reads: pl_flows, pl_connections, pl_sockets, pl_settings. Writes: pl_flows, pl_counters,
+ * pl_events.
  * Returns: SK_PASS (redirected, or carried by TCP); SK_DROP when a policy forbids the connection by now: the sender
  * gets EACCES.
  *
@@ -14,6 +15,7 @@
  *     read. A reader that waits for more than there is (MSG_WAITALL) has emptied the queue and sleeps on TCP: it would
  *     not see redirected bytes, and somebody else would read them first.
  */
+#include "include/pillion/closing.h"
 #include "include/pillion/open.h"
 #include "include/pillion/socket.h"
 
@@ -108,6 +110,27 @@ static __always_inline bool forbidden(struct sk_msg_md *ctx, struct bpf_sock *sk
 	return flow->denied;
 }
 
+/* A run goes on by TCP: told for the first one in each direction, which is all that a stream has. */
+static __noinline void tell_shift(struct sk_msg_md *ctx, struct bpf_sock *sk, __u64 cookie, struct flow *flow)
+{
+	struct flow_key key = {};
+	struct socket *socket;
+	struct flow_event *event;
+
+	flow->shifted = 1;
+	socket = socket_of(sk, cookie);
+	if (!socket)
+		return;
+	flow_key_of(ctx, &key);
+	event = event_reserve(EVENT_SHIFT);
+	if (!event)
+		return;
+	fill_event(event, socket, &key);
+	event->cookie = cookie;
+	event->bytes_sent = flow->redirected_bytes;
+	event_submit(event);
+}
+
 SEC("sk_msg")
 int pl_sk_msg(struct sk_msg_md *ctx)
 {
@@ -145,6 +168,8 @@ int pl_sk_msg(struct sk_msg_md *ctx)
 		peer->by_tcp = 0;
 	if (self->run_bytes > config_run_bytes || self->run_messages > config_run_messages) {
 		self->by_tcp = 1;
+		if (!self->shifted)
+			tell_shift(ctx, sk, cookie, self);
 		count(COUNTER_ACCEL_BULK);
 		return SK_PASS;
 	}

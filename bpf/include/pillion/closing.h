@@ -33,6 +33,7 @@ struct carried {
 	__u64 sent;
 	__u64 received;
 	__u32 retransmits;
+	__u32 shifted;
 };
 
 /* bytes_received takes a FIN for a byte. */
@@ -46,6 +47,7 @@ static __always_inline void measure(struct carried *carried, struct tcp_sock *tp
 	carried->sent = BPF_CORE_READ(tp, bytes_sent) - BPF_CORE_READ(tp, bytes_retrans);
 	carried->received = received;
 	carried->retransmits = BPF_CORE_READ(tp, total_retrans);
+	carried->shifted = (flow && flow->shifted) || (back && back->shifted);
 	if (!flow)
 		return;
 	carried->sent += flow->redirected_bytes;
@@ -70,6 +72,7 @@ static __always_inline void tell_close(struct socket *socket, struct tcp_sock *t
 	if (!event)
 		return;
 	fill_event(event, socket, key);
+	event->flags |= carried->shifted ? EVENT_F_SHIFTED : 0;
 	event->cookie = cookie;
 	event->duration_ns = event->time_ns - socket->opened_ns;
 	event->bytes_sent = carried->sent;
@@ -95,13 +98,15 @@ static __always_inline void closed(struct socket *socket, struct tcp_sock *tp, s
 		back = bpf_map_lookup_elem(&pl_flows, &flow->peer);
 	if (socket->flags & SOCKET_HABIT)
 		learn_habit(socket, key, flow ? flow->messages : BPF_CORE_READ(tp, data_segs_out));
-	if (socket->flags & SOCKET_REPORTED) {
+	if (config_telemetry && socket->flags & SOCKET_REPORTED) {
 		measure(&carried, tp, flow, back);
 		tell_close(socket, tp, key, cookie, &carried);
 	}
 	if (flow) {
-		if (back)
+		if (back) {
 			back->received_bytes = flow->redirected_bytes;
+			back->shifted |= flow->shifted;
+		}
 		if (!flow->peer)
 			bpf_map_delete_elem(&pl_pairing, key);
 		bpf_map_delete_elem(&pl_flows, &cookie);

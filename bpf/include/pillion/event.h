@@ -3,22 +3,24 @@
 #ifndef PILLION_EVENT_H
 #define PILLION_EVENT_H
 
-#include "common.h"
+#include "telemetry.h"
 
 /* The reader polls; it is never woken per event, which would cost a connection set-up more than the event itself. */
 #define EVENT_SUBMIT_FLAGS BPF_RB_NO_WAKEUP
 
 /*
- * Opens and closes give way to denials: they are dropped, and counted, while a quarter of the buffer waits to be read.
+ * What nobody refused gives way to denials: it is dropped, and counted, while a quarter of the buffer waits to be read.
  */
 #define EVENT_BACKLOG_LIMIT (1 << 19)
 
 static __always_inline struct flow_event *event_reserve(__u8 kind)
 {
+	bool needed = kind == EVENT_DENY || kind == EVENT_EXE;
 	struct flow_event *event = 0;
 
-	if ((kind != EVENT_OPEN && kind != EVENT_CLOSE) ||
-	    bpf_ringbuf_query(&pl_events, BPF_RB_AVAIL_DATA) < EVENT_BACKLOG_LIMIT)
+	if (!needed && config_telemetry < TELEMETRY_ALL)
+		return 0;
+	if (needed || bpf_ringbuf_query(&pl_events, BPF_RB_AVAIL_DATA) < EVENT_BACKLOG_LIMIT)
 		event = bpf_ringbuf_reserve(&pl_events, sizeof(*event), 0);
 	if (!event) {
 		count(COUNTER_EVENT_LOST);

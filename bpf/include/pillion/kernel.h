@@ -11,6 +11,7 @@
 #define SOCK_STREAM 1
 #define SOCK_RAW 3
 #define TCP_USER_TIMEOUT 18
+#define O_NONBLOCK 04000
 #define SOCK_DONE (1 << 1) /* bit of skc_flags: a FIN came in */
 #define EPERM 1
 #define ECONNREFUSED 111
@@ -34,8 +35,21 @@ struct sock_common {
 	} skc_cookie;
 };
 
+struct inode;
+
+struct file {
+	struct inode *f_inode;
+	unsigned int f_flags;
+};
+
+/* The kernel's; ours is in types.h. What follows the three underscores is not part of the name. */
+struct socket___kernel {
+	struct file *file;
+};
+
 struct sock {
 	struct sock_common __sk_common;
+	struct socket___kernel *sk_socket;
 	int sk_rcvlowat;
 	struct sk_buff_head sk_receive_queue;
 	struct {
@@ -74,10 +88,6 @@ struct super_block {
 struct inode {
 	unsigned long i_ino;
 	struct super_block *i_sb;
-};
-
-struct file {
-	struct inode *f_inode;
 };
 
 struct mm_struct {

@@ -3,7 +3,7 @@
 #ifndef PILLION_TRAFFIC_H
 #define PILLION_TRAFFIC_H
 
-#include "common.h"
+#include "telemetry.h"
 
 static __always_inline struct traffic *traffic_of(const struct socket *socket)
 {
@@ -15,7 +15,7 @@ static __always_inline struct traffic *traffic_of(const struct socket *socket)
 	};
 	struct traffic *sums, none = {};
 
-	if (socket->flags & SOCKET_L7 || socket->on_behalf_of)
+	if (config_telemetry < TELEMETRY_SUMS || socket->flags & SOCKET_L7 || socket->on_behalf_of)
 		return 0;
 	sums = bpf_map_lookup_elem(&pl_traffic, &key);
 	if (sums)

@@ -276,8 +276,8 @@ struct exe_key {
 
 enum exe_verdict {
 	EXE_UNKNOWN = 0, /* asked for, not answered yet */
-	EXE_PLAIN = 1, /* cannot splice */
-	EXE_SPLICES = 2,
+	EXE_PLAIN = 1, /* cannot splice, waits in epoll */
+	EXE_UNFIT = 2,
 };
 
 struct exe {
@@ -294,6 +294,7 @@ struct listen_key {
 
 struct listen_exe {
 	struct exe_key exe;
+	__u64 sock; /* address of the newest listener: read with probe_read only */
 	__u32 listeners;
 	__u32 mixed; /* 1: executables differ (SO_REUSEPORT); never accelerated */
 };
@@ -319,7 +320,7 @@ struct flow {
 	__u32 denied; /* 1: a later policy forbids it */
 	__u32 messages; /* sent; wraps */
 	__u32 answered; /* `messages` of the other end when this one sent last */
-	__u32 pad;
+	__u32 shifted; /* 1: a run in this direction went to TCP, and was told */
 	__u64 redirected_bytes;
 	__u64 received_bytes; /* redirected_bytes of the other end, once that is closed */
 };
@@ -439,6 +440,7 @@ enum event_kind {
 	EVENT_CLOSE = 2,
 	EVENT_DENY = 3,
 	EVENT_EXE = 4, /* an executable that pl_executables does not know yet */
+	EVENT_SHIFT = 5, /* an accelerated connection goes on by TCP: a run in one direction, for the first time */
 };
 
 enum event_flag {
@@ -447,6 +449,14 @@ enum event_flag {
 	EVENT_F_ACCEL = 4, /* accelerated */
 	EVENT_F_OPEN_CONNECTION = 8, /* deny of a connection that was open already */
 	EVENT_F_SHADOW = 16, /* deny that did not happen: the first of its kind, the others are only counted */
+	EVENT_F_SHIFTED = 32, /* close: a run of it went by TCP */
+};
+
+/* How much is told: sums by identities are pl_traffic, events are opens, closes and shifts. */
+enum telemetry {
+	TELEMETRY_OFF = 0,
+	TELEMETRY_SUMS = 1,
+	TELEMETRY_ALL = 2,
 };
 
 /* pl_events: ring buffer. */
@@ -454,7 +464,7 @@ struct flow_event {
 	__u64 time_ns; /* CLOCK_MONOTONIC */
 	__u64 cookie;
 	__u64 duration_ns; /* close */
-	__u64 bytes_sent; /* close */
+	__u64 bytes_sent; /* close; shift: around TCP so far */
 	__u64 bytes_received; /* close */
 	struct addr src;
 	struct addr dst; /* after translation */

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { attachments, objects, optionalHelpers, type OptionalFeature } from './attach.ts'
 import { cgroupLevel } from './cgroup.ts'
 import { BpfError, reasonOf } from './errors.ts'
+import { Telemetry } from './gen/layout.ts'
 import { native, type Handle } from './native.ts'
 
 export interface LoadOptions {
@@ -14,6 +15,17 @@ export interface LoadOptions {
   readonly cgroupRoot: string
   /** A proxy that was silent for this long is dead. Default 400. */
   readonly deadmanMs?: number
+  /** What is told of connections that nobody refuses. Default "all". */
+  readonly telemetry?: TelemetryLevel
+}
+
+/** all: sums by identities, and events of opens, closes and shifts; sums: no events; off: neither. Denials are told in any case. */
+export type TelemetryLevel = 'all' | 'sums' | 'off'
+
+const telemetryLevels: Readonly<Record<TelemetryLevel, Telemetry>> = {
+  all: Telemetry.TELEMETRY_ALL,
+  sums: Telemetry.TELEMETRY_SUMS,
+  off: Telemetry.TELEMETRY_OFF,
 }
 
 /** One program, asked of the verifier alone. */
@@ -136,8 +148,11 @@ function open(options: LoadOptions, name: string, mapPins: string): Handle<'obje
   level.writeUInt32LE(cgroupLevel(options.cgroupRoot))
   const deadman = Buffer.alloc(8)
   deadman.writeBigUInt64LE(BigInt(options.deadmanMs ?? 400) * 1_000_000n)
+  const telemetry = Buffer.alloc(4)
+  telemetry.writeUInt32LE(telemetryLevels[options.telemetry ?? 'all'])
   native.objectSetVariable(object, 'config_cgroup_level', level)
   native.objectSetVariable(object, 'config_deadman_ns', deadman)
+  native.objectSetVariable(object, 'config_telemetry', telemetry)
   return object
 }
 

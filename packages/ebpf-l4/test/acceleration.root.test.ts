@@ -192,7 +192,7 @@ t.test('Auto accelerates only executables that the agent vouches for', async (t)
   const asked = host.datapath.dump('pl_executables')
   t.ok(asked.length > 0, 'it was asked for')
   for (const { key } of asked) {
-    host.datapath.setExecutable(key.inode, key.device, ExeVerdict.EXE_SPLICES)
+    host.datapath.setExecutable(key.inode, key.device, ExeVerdict.EXE_UNFIT)
   }
   await host.call(client, question, server.ip4)
   t.equal(redirected(), before, 'nor one that can splice')

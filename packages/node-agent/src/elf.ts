@@ -6,6 +6,8 @@ import type { FileHandle } from 'node:fs/promises'
 /** What was found. `reason` is for people. */
 export interface ElfFindings {
   readonly splices: boolean
+  /** Imports epoll_wait: it has an event loop. */
+  readonly polls: boolean
   readonly reason: string
   /** Shared libraries that it is linked with (DT_NEEDED). */
   readonly needed: readonly string[]
@@ -24,6 +26,13 @@ const DynamicTag = { end: 0n, needed: 1n, rpath: 15n, runPath: 29n } as const
 
 /** splice(2), and what libc may export beside it. */
 const spliceSymbols: ReadonlySet<string> = new Set(['splice', 'splice64'])
+
+/** Whoever waits here does not wait in recv(2), where an accelerated socket would wake it for nothing (decision 0018). */
+const pollSymbols: ReadonlySet<string> = new Set([
+  'epoll_wait',
+  'epoll_pwait',
+  'epoll_pwait2',
+])
 
 interface Section {
   readonly name: string
@@ -58,16 +67,17 @@ export async function inspectElf(file: FileHandle): Promise<ElfFindings> {
   const dynamic = sections.find(({ type }) => type === SectionType.dynamic)
   const table = dynamic && (await read(file, dynamic.offset, dynamic.size))
   const linked = readDynamic(table ?? Buffer.alloc(0), strings)
-  const imported = importsSplice(symbols, strings)
+  const imported = imports(spliceSymbols, symbols, strings)
   return {
     splices: imported,
+    polls: imports(pollSymbols, symbols, strings),
     reason: imported ? 'imports splice' : 'does not import splice',
     ...linked,
   }
 }
 
 function able(reason: string): ElfFindings {
-  return { splices: true, reason, needed: [], runPath: '' }
+  return { splices: true, polls: false, reason, needed: [], runPath: '' }
 }
 
 async function readSections(
@@ -97,10 +107,10 @@ async function readSections(
   return raw.map((section) => ({ ...section, name: textAt(names, section.nameAt) }))
 }
 
-function importsSplice(symbols: Buffer, strings: Buffer): boolean {
+function imports(names: ReadonlySet<string>, symbols: Buffer, strings: Buffer): boolean {
   for (let at = 0; at + symbolBytes <= symbols.length; at += symbolBytes) {
     const isUndefined = symbols.readUInt16LE(at + 6) === 0
-    if (isUndefined && spliceSymbols.has(textAt(strings, symbols.readUInt32LE(at)))) {
+    if (isUndefined && names.has(textAt(strings, symbols.readUInt32LE(at)))) {
       return true
     }
   }

@@ -70,7 +70,7 @@ export class Executables {
       if (this.#known.size >= maxRemembered) this.#known.clear()
       this.#known.set(key, found)
     }
-    this.#tell(exeInode, exeDevice, found?.verdict ?? ExeVerdict.EXE_SPLICES)
+    this.#tell(exeInode, exeDevice, found?.verdict ?? ExeVerdict.EXE_UNFIT)
   }
 }
 
@@ -82,7 +82,7 @@ export async function inspectExecutable(
   let problem = `no file with inode ${event.exeInode} found`
   if (procDir === '') {
     const reason = 'executables are not looked at: --proc-dir is empty'
-    return { verdict: ExeVerdict.EXE_SPLICES, path: '', reason }
+    return { verdict: ExeVerdict.EXE_UNFIT, path: '', reason }
   }
   for (const { path, root, ownView } of await candidates(event, procDir)) {
     try {
@@ -104,7 +104,7 @@ export async function inspectExecutable(
       problem = messageOf(error)
     }
   }
-  return { verdict: ExeVerdict.EXE_SPLICES, path: '', reason: problem }
+  return { verdict: ExeVerdict.EXE_UNFIT, path: '', reason: problem }
 }
 
 interface Candidate {
@@ -152,18 +152,21 @@ async function inspectTree(
   // `path` as the process itself names it: what $ORIGIN is relative to.
   const own = root === '' ? path : await readlink(path)
   const queue = [own]
+  let polls = false
   for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
     const file = next === own ? await open(path) : await openIn(root, next)
     try {
-      const { splices, reason, needed, runPath } = await inspectElf(file)
+      const found = await inspectElf(file)
+      const { splices, reason, needed, runPath } = found
+      polls ||= found.polls
       const what = next === own ? reason : `${basename(next)}: ${reason}`
-      if (splices) return { verdict: ExeVerdict.EXE_SPLICES, reason: what }
+      if (splices) return { verdict: ExeVerdict.EXE_UNFIT, reason: what }
       for (const name of needed) {
         if (runtime.test(name) || seen.has(name)) continue
         seen.add(name)
         const library = await findLibrary(name, root, runPath, dirname(next))
         if (library === undefined || seen.size > maxLibraries) {
-          return { verdict: ExeVerdict.EXE_SPLICES, reason: `${name} cannot be found` }
+          return { verdict: ExeVerdict.EXE_UNFIT, reason: `${name} cannot be found` }
         }
         queue.push(library)
       }
@@ -171,7 +174,11 @@ async function inspectTree(
       await file.close()
     }
   }
-  const reason = 'neither it nor its libraries import splice'
+  if (!polls) {
+    const reason = 'neither it nor its libraries import epoll_wait: it may block in recv'
+    return { verdict: ExeVerdict.EXE_UNFIT, reason }
+  }
+  const reason = 'neither it nor its libraries import splice, and it waits in epoll'
   return { verdict: ExeVerdict.EXE_PLAIN, reason }
 }
 

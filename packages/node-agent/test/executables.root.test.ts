@@ -25,9 +25,11 @@ interface Answer {
 /** A process of a pod: of another user, in a file that no search path names. */
 function strange(t: Test, uid: number): { pid: number; path: string } {
   const path = join(t.testdirName, `server-${uid}`)
-  copyFileSync('/usr/bin/sleep', path)
+  const source =
+    '#include <sys/epoll.h>\nint main(void) { return epoll_wait(epoll_create1(0), 0, 1, 60000); }'
+  execFileSync('cc', ['-x', 'c', '-', '-o', path], { input: source })
   // Its command line leads nowhere: in another pod's file system it would not either.
-  const child = spawn(path, ['60'], { stdio: 'ignore', argv0: 'server', uid, gid: uid })
+  const child = spawn(path, [], { stdio: 'ignore', argv0: 'server', uid, gid: uid })
   t.teardown(() => child.kill('SIGKILL'))
   return { pid: child.pid ?? 0, path }
 }
@@ -85,14 +87,15 @@ t.test('without it: nobody is plain, and it says why', { skip }, async (t) => {
   t.testdir({})
   const { feature, found } = asAgent(t, three, strange(t, 12_345))
   t.match(feature, { state: 'degraded', reason: /CAP_SYS_PTRACE is missing/ })
-  t.match(found, { verdict: ExeVerdict.EXE_SPLICES })
+  t.match(found, { verdict: ExeVerdict.EXE_UNFIT })
 })
 
 /** Listens, which makes the kernel ask for its executable. */
-const listener = `
+const listener = `#include <sys/epoll.h>
+
 #include <sys/socket.h>
 #include <unistd.h>
-int main(void) { listen(socket(AF_INET, SOCK_STREAM, 0), 1); pause(); }`
+int main(void) { listen(socket(AF_INET, SOCK_STREAM, 0), 1); epoll_wait(epoll_create1(0), 0, 1, -1); pause(); }`
 
 /** unshare(1) heeds no SIGTERM; when it is gone, the agent gets one. */
 async function end(agent: AgentProcess): Promise<void> {
@@ -148,7 +151,7 @@ t.test('an agent in a pod answers the kernel, once it may look', { skip }, async
   }
 
   const without = await start(three)
-  t.match(await found(without), { verdict: ExeVerdict.EXE_SPLICES })
+  t.match(await found(without), { verdict: ExeVerdict.EXE_UNFIT })
   t.match(await without.json('/debug/features'), [{ state: 'degraded' }])
   t.equal(without.output.split('a feature is degraded').length, 2, 'said once')
   t.match((await without.get('/metrics')).text, /pillion_feature_works\{.*degraded"\} 0/)

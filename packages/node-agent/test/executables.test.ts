@@ -83,28 +83,31 @@ t.test('a library that imports splice makes its users able', async (t) => {
   )
   t.match(await inspect(path), { splices: false }, 'not by itself')
   t.match(await inspectRunning(t, path, []), {
-    verdict: ExeVerdict.EXE_SPLICES,
+    verdict: ExeVerdict.EXE_UNFIT,
     reason: /libmover\.so: imports splice/,
   })
 })
 
 t.test('a running executable', async (t) => {
-  const plain = await inspectRunning(t, '/usr/bin/sleep', ['60'])
+  const loop = ['-e', 'setInterval(() => undefined, 60_000)']
+  const plain = await inspectRunning(t, process.execPath, loop)
   t.match(plain, { verdict: ExeVerdict.EXE_PLAIN })
+  const blocking = await inspectRunning(t, '/usr/bin/sleep', ['60'])
+  t.match(blocking, { verdict: ExeVerdict.EXE_UNFIT, reason: /may block in recv/ })
 })
 
 t.test('without the right to trace, the command line leads to the file', async (t) => {
-  const { ino, dev } = statSync('/usr/bin/sleep', { bigint: true })
+  const { ino, dev } = statSync('/usr/sbin/nginx', { bigint: true })
   const comm = Buffer.alloc(16)
-  comm.write('sleep')
+  comm.write('nginx')
   const gone = { pid: 0, exeInode: ino, exeDevice: kernelDevice(dev), comm }
   t.match(await inspectExecutable(gone, '/proc'), {
     verdict: ExeVerdict.EXE_PLAIN,
-    path: /\/sleep$/,
+    path: /\/nginx$/,
   })
   t.match(
     await inspectExecutable({ ...gone, exeDevice: gone.exeDevice + 1 }, '/proc'),
-    { verdict: ExeVerdict.EXE_SPLICES },
+    { verdict: ExeVerdict.EXE_UNFIT },
     'the same inode number elsewhere proves nothing',
   )
 })

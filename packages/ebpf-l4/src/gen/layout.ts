@@ -94,7 +94,7 @@ export type ProxyState = (typeof ProxyState)[keyof typeof ProxyState]
 export const ExeVerdict = {
   EXE_UNKNOWN: 0,
   EXE_PLAIN: 1,
-  EXE_SPLICES: 2,
+  EXE_UNFIT: 2,
 } as const
 export type ExeVerdict = (typeof ExeVerdict)[keyof typeof ExeVerdict]
 
@@ -127,6 +127,7 @@ export const EventKind = {
   EVENT_CLOSE: 2,
   EVENT_DENY: 3,
   EVENT_EXE: 4,
+  EVENT_SHIFT: 5,
 } as const
 export type EventKind = (typeof EventKind)[keyof typeof EventKind]
 
@@ -137,8 +138,17 @@ export const EventFlag = {
   EVENT_F_ACCEL: 4,
   EVENT_F_OPEN_CONNECTION: 8,
   EVENT_F_SHADOW: 16,
+  EVENT_F_SHIFTED: 32,
 } as const
 export type EventFlag = (typeof EventFlag)[keyof typeof EventFlag]
+
+/** enum telemetry. */
+export const Telemetry = {
+  TELEMETRY_OFF: 0,
+  TELEMETRY_SUMS: 1,
+  TELEMETRY_ALL: 2,
+} as const
+export type Telemetry = (typeof Telemetry)[keyof typeof Telemetry]
 
 /** enum socket_flag. */
 export const SocketFlag = {
@@ -677,24 +687,27 @@ export const listenKeyLayout: Layout<ListenKey> = {
   },
 }
 
-/** struct listen_exe, 24 bytes. */
+/** struct listen_exe, 32 bytes. */
 export interface ListenExe {
   readonly exe: ExeKey
+  readonly sock: bigint
   readonly listeners: number
   readonly mixed: number
 }
 
 export const listenExeLayout: Layout<ListenExe> = {
-  size: 24,
+  size: 32,
   read: (from, at = 0) => ({
     exe: exeKeyLayout.read(from, at + 0),
-    listeners: from.readUInt32LE(at + 16),
-    mixed: from.readUInt32LE(at + 20),
+    sock: from.readBigUInt64LE(at + 16),
+    listeners: from.readUInt32LE(at + 24),
+    mixed: from.readUInt32LE(at + 28),
   }),
-  write: (value, into = Buffer.alloc(24), at = 0) => {
+  write: (value, into = Buffer.alloc(32), at = 0) => {
     exeKeyLayout.write(value.exe, into, at + 0)
-    into.writeUInt32LE(value.listeners, at + 16)
-    into.writeUInt32LE(value.mixed, at + 20)
+    into.writeBigUInt64LE(value.sock, at + 16)
+    into.writeUInt32LE(value.listeners, at + 24)
+    into.writeUInt32LE(value.mixed, at + 28)
     return into
   },
 }
@@ -816,6 +829,7 @@ export interface Flow {
   readonly denied: number
   readonly messages: number
   readonly answered: number
+  readonly shifted: number
   readonly redirectedBytes: bigint
   readonly receivedBytes: bigint
 }
@@ -832,6 +846,7 @@ export const flowLayout: Layout<Flow> = {
     denied: from.readUInt32LE(at + 32),
     messages: from.readUInt32LE(at + 36),
     answered: from.readUInt32LE(at + 40),
+    shifted: from.readUInt32LE(at + 44),
     redirectedBytes: from.readBigUInt64LE(at + 48),
     receivedBytes: from.readBigUInt64LE(at + 56),
   }),
@@ -845,6 +860,7 @@ export const flowLayout: Layout<Flow> = {
     into.writeUInt32LE(value.denied, at + 32)
     into.writeUInt32LE(value.messages, at + 36)
     into.writeUInt32LE(value.answered, at + 40)
+    into.writeUInt32LE(value.shifted, at + 44)
     into.writeBigUInt64LE(value.redirectedBytes, at + 48)
     into.writeBigUInt64LE(value.receivedBytes, at + 56)
     return into
@@ -1235,4 +1251,4 @@ export const mapNames = [
 ] as const
 
 /** Changes with every change of a struct or map: datapaths with different ones never share maps. */
-export const layoutHash = '7fc8d13fcfb6'
+export const layoutHash = 'e97070be493f'

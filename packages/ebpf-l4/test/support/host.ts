@@ -2,7 +2,7 @@
 // A node made of namespaces: pods on a bridge, each with a cgroup, under a datapath of their own. Root only.
 import { execFileSync, spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { formatAddress, parseAddress } from '@pillion/contract'
 import * as l4 from '../../src/index.ts'
@@ -59,6 +59,8 @@ const u64 = (n: bigint): Buffer => {
 const hex = (n: number): string => n.toString(16).padStart(2, '0')
 const id = (who: Pod | number): number => (typeof who === 'number' ? who : who.identity)
 
+type OpenOptions = Pick<l4.DatapathOptions, 'deadmanMs' | 'telemetry'>
+
 export class Host {
   readonly tag: string
   readonly root: string
@@ -88,7 +90,7 @@ export class Host {
   static async create(
     podNames: string[],
     settings: Partial<l4.DatapathSettings> = {},
-    options: { deadmanMs?: number } = {},
+    options: OpenOptions = {},
   ): Promise<Host> {
     const host = new Host()
     execFileSync('sh', [
@@ -109,7 +111,7 @@ export class Host {
     return host
   }
 
-  async open(options: { deadmanMs?: number } = {}): Promise<void> {
+  async open(options: OpenOptions = {}): Promise<void> {
     this.datapath = await l4.Datapath.open({
       objectDir: join(repository, 'bpf/.output'),
       pinDir: this.pinDir,
@@ -374,7 +376,9 @@ export class Host {
   async close(): Promise<void> {
     this.datapath.close()
     const gone = [...this.#children].map((c) => new Promise((r) => c.on('exit', r)))
-    writeFileSync(join(this.root, 'cgroup.kill'), '1')
+    if (existsSync(join(this.root, 'cgroup.kill')))
+      writeFileSync(join(this.root, 'cgroup.kill'), '1')
+    else for (const child of this.#children) child.kill('SIGKILL') // before Linux 5.14
     await Promise.all(gone)
     await this.#remove()
   }

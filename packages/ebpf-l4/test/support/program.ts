@@ -8,7 +8,16 @@ import { join } from 'node:path'
 export function compile(name: string, directory: string): string {
   const program = join(directory, name)
   const source = join(import.meta.dirname, `${name}.c`)
-  execFileSync('cc', ['-O1', '-Wall', '-Wextra', '-Werror', '-o', program, source])
+  execFileSync('cc', [
+    '-O1',
+    '-pthread',
+    '-Wall',
+    '-Wextra',
+    '-Werror',
+    '-o',
+    program,
+    source,
+  ])
   return program
 }
 
