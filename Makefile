@@ -19,7 +19,7 @@ MANIFESTS := package.json pnpm-lock.yaml pnpm-workspace.yaml $(wildcard packages
 C_SOURCES := $(wildcard bpf/*.c bpf/include/pillion/*.h packages/*/native/*.c packages/*/native/*.h \
 	bench/load/*.c test/*/*.c packages/*/test/*.c packages/*/test/support/*.c)
 
-.PHONY: help bootstrap bpf native gen build check static format test bench bench-propagation bench-scale bench-reconnect demo apiserver images clean distclean
+.PHONY: help bootstrap bpf native gen build check static format test test-kernels bench bench-propagation bench-scale bench-reconnect demo apiserver images clean distclean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -68,6 +68,11 @@ format: bootstrap ## rewrite every file in the project's format
 
 test: static ## check, then all tests; kernel tests need root
 	@node tools/test.ts
+
+# A minute of two cores for each kernel, and 100 MB to fetch the first time: not part of `make test`.
+test-kernels: build ## boot Debian's kernels in qemu, try everything there; writes docs/kernel-support.md (KERNELS="6.1")
+	@tools/bootstrap.sh tools/debian-packages-kernels.txt
+	@node test/kernels/run.ts $(KERNELS)
 
 bench: build ## measure Pillion beside its peers; writes bench/results
 	@node bench/run.ts $(BENCH_FLAGS)

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Puts on a bare Debian 12 machine what building, testing and measuring needs, and in .tools the Node that runs it.
-# Does nothing, quickly, when everything is there. Never starts or stops a service of the machine.
+# Does nothing, quickly, when everything is there. Never starts or stops a service of the machine. Arguments: lists of more Debian
+# packages than tools/debian-packages.txt, for targets that few run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -23,7 +24,7 @@ missing_packages() {
   local name
   while read -r name; do
     [ "$(dpkg-query -W -f '${db:Status-Status}' "$name" 2>/dev/null)" = installed ] || echo "$name"
-  done < <(sed 's/#.*//' tools/debian-packages.txt | tr -s ' \t' '\n' | grep .)
+  done < <(sed 's/#.*//' tools/debian-packages.txt "$@" | tr -s ' \t' '\n' | grep .)
   # Any npm will do: it only fetches Node and pnpm.
   command -v npm >/dev/null || [ -x ".tools/node_modules/$node_package/bin/node" ] || echo npm
 }
@@ -49,7 +50,7 @@ install_packages() {
   fi
 }
 
-mapfile -t missing < <(missing_packages)
+mapfile -t missing < <(missing_packages "$@")
 if [ "${#missing[@]}" -gt 0 ]; then
   if [ ! -f /etc/debian_version ]; then
     echo "bootstrap: this is not Debian; install by hand what corresponds to: ${missing[*]}" >&2
