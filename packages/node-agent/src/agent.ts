@@ -53,6 +53,7 @@ export async function startAgent(options: Options, log: Logger): Promise<Agent> 
     cgroupRoot: options.cgroupRoot,
     proxyCgroup: options.proxyCgroup,
     deadmanMs: options.deadmanMs,
+    telemetry: options.telemetry,
   })
   const agent = new Agent(options, log, datapath)
   try {

@@ -25,7 +25,8 @@ export interface FlowEnd {
 export interface Flow {
   /** RFC 3339, milliseconds. */
   readonly time: string
-  readonly kind: 'open' | 'close' | 'deny'
+  /** Shift: a run in one direction of an accelerated connection goes on by TCP; told once for each direction. */
+  readonly kind: 'open' | 'close' | 'deny' | 'shift'
   /** Allow as well for a deny of a policy in Shadow mode, which did not happen. */
   readonly verdict: 'allow' | 'deny'
   /** A policy in Shadow mode would have denied it. Told for the first of its kind; /debug/shadow counts all. */
@@ -37,6 +38,7 @@ export interface Flow {
   /** "shop/web:80" when the application asked for a service. */
   readonly service?: string
   readonly protocol: string
+  /** Shift: what went around TCP before, by the end that saw it. */
   readonly bytesSent: number
   readonly bytesReceived: number
   readonly durationMs: number
@@ -47,6 +49,8 @@ export interface Flow {
   readonly nearest?: string
   readonly l7: boolean
   readonly accelerated: boolean
+  /** Close: TCP carried a run of it. */
+  readonly shifted: boolean
   /** A deny of a connection that was open when the policy changed. */
   readonly openConnection: boolean
   readonly process: { readonly pid: number; readonly comm: string }
@@ -124,6 +128,7 @@ const kinds: Readonly<Record<number, Flow['kind']>> = {
   [EventKind.EVENT_OPEN]: 'open',
   [EventKind.EVENT_CLOSE]: 'close',
   [EventKind.EVENT_DENY]: 'deny',
+  [EventKind.EVENT_SHIFT]: 'shift',
 }
 
 function toFlow({ records, index, names, clockOffsetMs }: FlowRecord): Flow {
@@ -152,6 +157,7 @@ function toFlow({ records, index, names, clockOffsetMs }: FlowRecord): Flow {
     ...(nearest === undefined ? {} : { nearest }),
     l7: (event.flags & EventFlag.EVENT_F_L7) !== 0,
     accelerated: (event.flags & EventFlag.EVENT_F_ACCEL) !== 0,
+    shifted: (event.flags & EventFlag.EVENT_F_SHIFTED) !== 0,
     openConnection: (event.flags & EventFlag.EVENT_F_OPEN_CONNECTION) !== 0,
     process: { pid: event.pid, comm: commOf(event) },
   }

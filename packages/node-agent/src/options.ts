@@ -2,9 +2,12 @@
 // Every option of the agent, in one table; parsing is a loop over it.
 import { join } from 'node:path'
 import { isMappedIPv4, parseAddress } from '@pillion/contract'
+import type { TelemetryLevel } from '@pillion/ebpf-l4'
 import { AgentError } from './errors.ts'
 
 type Kind = 'text' | 'count' | 'ms' | 'port'
+
+const telemetryLevels = ['all', 'sums', 'off'] as const satisfies TelemetryLevel[]
 
 type Option<T> = {
   readonly flag: string
@@ -109,6 +112,11 @@ const table = {
     1_000,
     'configuration is saved this long after a change',
   ),
+  telemetry: text(
+    'telemetry',
+    'all',
+    'what is told of connections that nobody refuses: all, sums (by identities, no events), off; denials always are',
+  ),
   flows: number('flows', 'count', 4_096, 'flow events kept for /debug/flows'),
   logLevel: text('log-level', 'info', 'fatal, error, warn, info, debug, trace or silent'),
 } as const
@@ -117,7 +125,8 @@ type Table = typeof table
 type Value<O> = O extends Option<infer T> ? T : never
 type Raw = { readonly [K in keyof Table]: Value<Table[K]> }
 
-export interface Options extends Omit<Raw, 'proxyAddress'> {
+export interface Options extends Omit<Raw, 'proxyAddress' | 'telemetry'> {
+  readonly telemetry: TelemetryLevel
   /** 16 bytes each; undefined: no proxy for this family. */
   readonly proxy4: Buffer | undefined
   readonly proxy6: Buffer | undefined
@@ -132,16 +141,24 @@ export function parseOptions(
   env: Readonly<Record<string, string | undefined>>,
 ): Options {
   const values = readValues(argv, env, () => true)
-  const { proxyAddress, objectDir, ...raw } = values
+  const { proxyAddress, objectDir, telemetry, ...raw } = values
   if ((raw.proxyCgroup === '') === (raw.proxyPodUid === '')) {
     const message = 'one of --proxy-cgroup and --proxy-pod-uid is needed, not both'
     throw new AgentError('OPTION', message)
   }
   return {
     ...raw,
+    telemetry: telemetryLevel(telemetry),
     objectDir: objectDir === '' ? defaultObjectDir : objectDir,
     ...proxyAddresses(proxyAddress),
   }
+}
+
+function telemetryLevel(text: string): TelemetryLevel {
+  const level = telemetryLevels.find((each) => each === text)
+  if (level !== undefined) return level
+  const known = telemetryLevels.join(', ')
+  throw new AgentError('OPTION', `--telemetry: "${text}" is none of ${known}`)
 }
 
 const uninstallKeys = ['pinDir', 'cgroupRoot', 'stateDir'] as const

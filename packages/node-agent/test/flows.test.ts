@@ -51,6 +51,17 @@ t.test(
   },
 )
 
+t.test('a run that goes on by TCP, and the end of such a connection', async (t) => {
+  const { EVENT_F_ACCEL, EVENT_F_SHIFTED } = EventFlag
+  const shift = flowEvent({
+    ...{ kind: EventKind.EVENT_SHIFT, flags: EVENT_F_ACCEL, bytesSent: 262_144n },
+  })
+  t.match(one(shift), { kind: 'shift', accelerated: true, bytesSent: 262_144 })
+  const close = { kind: EventKind.EVENT_CLOSE, flags: EVENT_F_ACCEL | EVENT_F_SHIFTED }
+  t.match(one(flowEvent(close)), { kind: 'close', shifted: true })
+  t.match(one(flowEvent({ kind: EventKind.EVENT_CLOSE })), { shifted: false })
+})
+
 t.test('a deny of a policy in Shadow mode did not happen', async (t) => {
   const event = flowEvent({
     ...{ kind: EventKind.EVENT_DENY, flags: EventFlag.EVENT_F_SHADOW },

@@ -37,6 +37,7 @@ t.test('errors name the flag', async (t) => {
   t.throws(() => parse('--flows'), { code: 'OPTION', message: /--flows needs a value/ })
   t.throws(() => parse('--flows', 'x'), { code: 'OPTION', message: /--flows/ })
   t.throws(() => parse('--debug-port', '70000'), { code: 'OPTION', message: /port/ })
+  t.throws(() => parse('--telemetry', 'on'), { code: 'OPTION', message: /"on" is none/ })
   t.throws(() => parse('--proxy-address', 'me'), { code: 'OPTION', message: /"me"/ })
 })
 

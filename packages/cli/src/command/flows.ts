@@ -24,7 +24,7 @@ interface End {
 /** One line of the agent's /debug/flows. */
 interface Flow {
   readonly time: string
-  readonly kind: 'open' | 'close' | 'deny'
+  readonly kind: 'open' | 'close' | 'deny' | 'shift'
   readonly src: End
   readonly dst: End
   readonly service?: string
@@ -40,6 +40,7 @@ interface Flow {
   readonly shadow?: boolean
   readonly l7?: boolean
   readonly accelerated?: boolean
+  readonly shifted?: boolean
 }
 
 type NodeFlow = Flow & { readonly node: string }
@@ -129,7 +130,9 @@ async function nodesOf(target: Target, wanted: readonly string[]): Promise<strin
 export function flowLine(node: string, flow: Flow): string {
   const { shadow = false } = flow
   const deny = shadow ? colors.yellow('would deny') : colors.red('deny ')
-  const kind = { open: colors.green('open '), close: 'close', deny }[flow.kind]
+  const kind = { open: colors.green('open '), close: 'close', deny, shift: 'shift' }[
+    flow.kind
+  ]
   const time = flow.time.replace(/^.*T/, '').replace(/Z$/, '')
   const service = flow.service === undefined ? '' : ` (${flow.service})`
   const ends = `${end(flow.src)} → ${end(flow.dst)}${service}`
@@ -159,7 +162,10 @@ function details(flow: Flow): string {
       parts.push(`${flow.retransmits} retransmits`)
     }
   }
+  if (flow.kind === 'shift')
+    parts.push(`a run goes on by TCP after ${flow.bytesSent ?? 0} B`)
   if (flow.l7 === true) parts.push('L7')
   if (flow.accelerated === true) parts.push('accelerated')
+  if (flow.shifted === true) parts.push('a run by TCP')
   return parts.length === 0 ? '' : colors.dim(`  ${parts.join(', ')}`)
 }
