@@ -54,6 +54,8 @@ const paths: Readonly<Record<Role, readonly string[]>> = {
     '/debug/workloads',
     '/debug/maps',
     '/debug/shadow',
+    '/debug/features',
+    '/debug/preflight',
     '/metrics',
   ],
   proxy: ['/metrics'],
