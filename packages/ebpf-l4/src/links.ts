@@ -38,7 +38,7 @@ export class Links {
         this.#attachToCgroup(attachment)
       }
     } catch (cause) {
-      throw BpfError.from(`attach ${attachment.program}`, cause)
+      throw attachError(attachment, cause)
     }
   }
 
@@ -108,4 +108,13 @@ export class Links {
     if (object === undefined) throw new BpfError('SYSTEM', `no object ${name}`)
     return native.objectProgramFd(object, program)
   }
+}
+
+/** The kernel has one errno for two reasons, and the second is not in our hands. */
+function attachError({ program, target }: Attachment, cause: unknown): BpfError {
+  const operation = `attach ${program}`
+  if (target === 'sockhash' || (cause as { errno?: number }).errno !== 1)
+    return BpfError.from(operation, cause)
+  const message = `${operation}: not permitted; a capability is missing, or another program is on this hook for itself alone: pillion check says which`
+  return new BpfError('NOT_PERMITTED', message, { cause })
 }
