@@ -45,7 +45,9 @@ function planNode(node: NodeInfo, nodes: readonly NodeInfo[]): string[] {
   const others = nodes.filter((other) => other !== node)
   return [
     'link set lo up',
-    `link add name br0 ${bridge}`,
+    // A bridge without an address of its own has the lowest of its ports: with each pod that comes or goes it may be
+    // another, and all pods of the node send to the one before until their neighbour entries have ended.
+    `link add name br0 address 02:00:00:00:00:0${node.number} ${bridge}`,
     'link set br0 up',
     'link set fabric0 up',
     `addr add ${node.gateways[0]}/24 dev br0`,
