@@ -2,6 +2,7 @@
 // The agent as a process, on the real kernel, with the operator away. Root only.
 import { mkdirSync, rmdirSync } from 'node:fs'
 import { join } from 'node:path'
+import type { Preflight } from '@pillion/ebpf-l4'
 import t, { type Test } from 'tap'
 import {
   AgentProcess,
@@ -21,6 +22,7 @@ interface ListedPod {
 const skip = process.getuid?.() === 0 ? false : 'needs root: loads BPF programs'
 
 t.test('starts from what was saved, follows pods, survives kill -9', { skip }, lifecycle)
+t.test('a preflight beside an agent knows its programs', { skip }, askPreflight)
 t.test('a second agent is refused', { skip }, secondAgent)
 t.test('what does not fit is reported and the maps are as before', { skip }, mapFull)
 
@@ -59,6 +61,29 @@ async function lifecycle(t: Test): Promise<void> {
   t.match(text, /^pillion_bpf_map_entries\{map="pl_services"[^}]*\} 2$/m)
   t.match(text, /^pillion_datapath_events_total\{event="connect_translated"/m)
   t.equal(await agent.stop(), 0, 'SIGTERM: exit code 0')
+}
+
+async function askPreflight(t: Test): Promise<void> {
+  const place = makePlace()
+  await save(place, resourcesOf(shop))
+  const agent = new AgentProcess(place)
+  t.teardown(async () => {
+    await agent.stop('SIGKILL')
+    cleanUp(place)
+  })
+  await agent.ready()
+  const answer = await agent.json<Preflight>('/debug/preflight')
+  t.match(answer, { fit: true })
+  t.match(
+    answer.lines.find(({ what }) => what === 'hooks'),
+    { ok: true, found: 'nobody else is on ours' },
+  )
+  t.equal((await agent.get('/readyz')).status, 200)
+  const features = await agent.json<{ name: string; state: string }[]>('/debug/features')
+  t.match(
+    features.find(({ name }) => name === 'l7'),
+    { state: 'works' },
+  )
 }
 
 async function secondAgent(t: Test): Promise<void> {
