@@ -19,7 +19,7 @@ MANIFESTS := package.json pnpm-lock.yaml pnpm-workspace.yaml $(wildcard packages
 C_SOURCES := $(wildcard bpf/*.c bpf/include/pillion/*.h packages/*/native/*.c packages/*/native/*.h \
 	bench/load/*.c test/*/*.c packages/*/test/*.c packages/*/test/support/*.c)
 
-.PHONY: help bootstrap bpf native gen build check static format test test-kernels bench bench-propagation bench-scale bench-reconnect demo apiserver images clean distclean
+.PHONY: help bootstrap bpf native gen build check static format test test-kernels bench bench-propagation bench-scale bench-streams soak bench-telemetry bench-reconnect demo apiserver images clean distclean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -82,6 +82,15 @@ bench-propagation: build ## simulate a change on its way to 200 nodes; writes be
 
 bench-scale: build ## measure one node with 10 000 services and policies; writes bench/results/scale.json; root only
 	@node packages/ebpf-l4/bench/scale.ts $(BENCH_FLAGS)
+
+bench-telemetry: build ## measure what flow telemetry costs; writes bench/results/telemetry.json; root only
+	@node packages/ebpf-l4/bench/telemetry.ts $(BENCH_FLAGS)
+
+bench-streams: build ## compare one-way streams with and without acceleration; writes bench/results/streams.json; root only
+	@node packages/ebpf-l4/bench/streams.ts $(BENCH_FLAGS)
+
+soak: build ## an hour of checksummed streams over accelerated connections; root only
+	@node packages/ebpf-l4/bench/streams.ts --soak 3600
 
 bench-reconnect: build ## simulate 200 nodes that come to another replica; writes bench/results/reconnect.json
 	@node packages/operator/bench/reconnect.ts $(BENCH_FLAGS)

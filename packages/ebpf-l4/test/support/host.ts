@@ -377,9 +377,7 @@ export class Host {
     this.datapath.close()
     const gone = [...this.#children].map((c) => new Promise((r) => c.on('exit', r)))
     if (existsSync(join(this.root, 'cgroup.kill')))
-      if (existsSync(join(this.root, 'cgroup.kill')))
       writeFileSync(join(this.root, 'cgroup.kill'), '1')
-    else for (const child of this.#children) child.kill('SIGKILL') // before Linux 5.14
     else for (const child of this.#children) child.kill('SIGKILL') // before Linux 5.14
     await Promise.all(gone)
     await this.#remove()
