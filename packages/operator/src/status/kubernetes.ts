@@ -2,6 +2,7 @@
 // Writes status subresources: what is true against what the server shows, an object at a time, only where they differ.
 import { isDeepStrictEqual } from 'node:util'
 import type { Logger } from 'pino'
+import { isBad, type Condition } from '../compile/condition.ts'
 import { messageOf } from '../errors.ts'
 import { ApiError, type ApiClient, type ApiRequest } from '../watch/client.ts'
 import { shownOf, type Shown } from '../watch/held.ts'
@@ -39,6 +40,8 @@ export const statusLimits = {
 export interface ShownObjects {
   shown(key: string): Shown | undefined
   shownKeys(): Iterable<string>
+  /** Of any object that is watched. */
+  uid(key: string): string | undefined
   onShown: ((key: string) => void) | undefined
 }
 
@@ -76,6 +79,8 @@ export class KubernetesStatus implements StatusSink {
   readonly #delayed = new Map<string, NodeJS.Timeout>()
   readonly #running = new Map<string, Promise<void>>()
   #wanted: ReadonlyMap<string, ObjectStatus> | undefined
+  /** What is wrong with objects that have no status: they are told of by events alone. */
+  #wrong: ReadonlyMap<string, readonly Condition[]> = new Map()
   #isLeader = false
   #closed = false
 
@@ -96,13 +101,19 @@ export class KubernetesStatus implements StatusSink {
       if (!isDeepStrictEqual(object, before?.get(key))) this.#enqueue(key)
     for (const key of before?.keys() ?? this.#options.objects.shownKeys())
       if (!this.#wanted.has(key)) this.#enqueue(key)
+    const told = this.#wrong
+    this.#wrong = wrongWithoutStatus(objects)
+    for (const [key, conditions] of this.#wrong)
+      if (!isDeepStrictEqual(conditions, told.get(key))) this.#warn(key, conditions)
   }
 
   /** From now on this replica writes, or does not any more. */
   lead(isLeader: boolean): void {
     this.#isLeader = isLeader
-    if (isLeader) for (const key of this.#options.objects.shownKeys()) this.#enqueue(key)
-    else {
+    if (isLeader) {
+      for (const key of this.#options.objects.shownKeys()) this.#enqueue(key)
+      for (const [key, conditions] of this.#wrong) this.#warn(key, conditions)
+    } else {
       this.#ready.clear()
       for (const timer of this.#delayed.values()) clearTimeout(timer)
       this.#delayed.clear()
@@ -238,14 +249,42 @@ export class KubernetesStatus implements StatusSink {
   }
 
   #tell(resource: CompiledResource, key: string, body: StatusBody, shown: Shown): void {
-    const { namespace, name } = partsOf(key)
-    const { kind } = resource
-    const regarding = { apiVersion: apiVersionOf(resource), kind, namespace, name }
-    for (const { type, reason, message } of turnedBad(body, shown)) {
-      const note = `${type}: ${message}`
-      void this.#options.events.warn({ ...regarding, uid: shown.uid }, reason, note)
-    }
+    this.#send(resource, key, shown.uid, turnedBad(body, shown))
   }
+
+  #warn(key: string, conditions: readonly Condition[]): void {
+    const resource = compiledResources.find(({ kind }) => key.startsWith(`${kind}/`))
+    const uid = this.#options.objects.uid(key)
+    if (!this.#isLeader || this.#closed || !resource || uid === undefined) return
+    this.#send(resource, key, uid, conditions)
+  }
+
+  #send(
+    resource: CompiledResource,
+    key: string,
+    uid: string,
+    conditions: readonly { type: string; reason: string; message: string }[],
+  ): void {
+    const regarding = {
+      ...{ apiVersion: apiVersionOf(resource), kind: resource.kind, uid },
+      ...partsOf(key),
+    }
+    for (const { type, reason, message } of conditions)
+      void this.#options.events.warn(regarding, reason, `${type}: ${message}`)
+  }
+}
+
+function wrongWithoutStatus(
+  objects: readonly ObjectStatus[],
+): Map<string, readonly Condition[]> {
+  return new Map(
+    objects.flatMap(({ kind, namespace, name, conditions }) => {
+      if (statusKinds.has(kind)) return []
+      // Whether nodes hold it already is no news for anybody.
+      const wrong = conditions.filter((one) => isBad(one) && one.type !== 'Programmed')
+      return wrong.length === 0 ? [] : [[`${kind}/${namespace}/${name}`, wrong] as const]
+    }),
+  )
 }
 
 /**

@@ -71,6 +71,10 @@ export class Held {
     return this.#entries.get(key)?.shown
   }
 
+  uid(key: string): string | undefined {
+    return this.#entries.get(key)?.uid
+  }
+
   keys(): IterableIterator<string> {
     return this.#entries.keys()
   }

@@ -112,6 +112,11 @@ export class KubernetesSource implements Source {
     return this.#watched.get(key.slice(0, key.indexOf('/')))?.held.shown(key)
   }
 
+  /** Of an object of any kind; undefined: there is none. */
+  uid(key: string): string | undefined {
+    return this.#watched.get(key.slice(0, key.indexOf('/')))?.held.uid(key)
+  }
+
   /** Keys of everything that `shown` knows. */
   *shownKeys(): Generator<string> {
     for (const kind of statusKinds) yield* this.#watched.get(kind)?.held.keys() ?? []

@@ -50,6 +50,25 @@ const meshStatus = (...conditions: Condition[]): ObjectStatus => ({
   parents: [],
 })
 
+const unknownMode: Condition = {
+  type: 'PartiallyInvalid',
+  status: 'True',
+  reason: 'UnsupportedValue',
+  message: 'no mode',
+}
+const policyStatus = (...conditions: Condition[]): ObjectStatus => ({
+  ...{ kind: 'NetworkPolicy', namespace: 'shop', name: 'p', observedGeneration: 1 },
+  conditions,
+  parents: [],
+})
+const networkPolicy = `
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: p, namespace: shop}
+spec: {podSelector: {}}
+`
+
 const mesh = `
 ---
 apiVersion: mesh.pillion.dev/v1alpha1
@@ -222,6 +241,32 @@ for (const { name, start } of apiServers()) {
     )
     t.equal((await events()).length, 1, 'it was said a moment ago')
   })
+
+  t.test(
+    `${name}: what has no status of ours is told by events, by the leader`,
+    async (t) => {
+      const cluster = await clusterOf(t, await start())
+      await cluster.apply(namespace('shop') + networkPolicy)
+      const { status, write } = await writer(t, cluster)
+      const events = async (): Promise<Record<string, unknown>[]> => {
+        const path = '/apis/events.k8s.io/v1/namespaces/shop/events'
+        return ((await cluster.admin.get(path)).body['items'] ?? []) as never
+      }
+      write(policyStatus(accepted, unknownMode))
+      await turn()
+      t.equal((await events()).length, 0, 'not by who does not lead')
+      status.lead(true)
+      await until('the event', async () => (await events()).length === 1)
+      const { metadata } = await cluster.get('NetworkPolicy', 'shop', 'p')
+      t.match((await events())[0], {
+        ...{ reason: 'UnsupportedValue', note: 'PartiallyInvalid: no mode' },
+        regarding: { kind: 'NetworkPolicy', name: 'p', uid: metadata['uid'] },
+      })
+      write(policyStatus(accepted, unknownMode, programmed(1)))
+      write(policyStatus(accepted, { ...unknownMode, message: 'again' }))
+      await until('another word', async () => (await events()).length === 2)
+    },
+  )
 }
 
 async function standIn(t: Test): Promise<[StandIn, Cluster]> {
