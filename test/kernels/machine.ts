@@ -18,16 +18,20 @@ export interface Run {
 const memoryMiB = 2048
 const consoleBytes = 4000
 
-/** No KVM: every machine can do it. The machine's files are there to be read; nothing of the guest stays. */
+/**
+ * No KVM: every machine can do it. The machine's files are there to be read; nothing of the guest stays. Rejects when qemu cannot be
+ * started, or `signal` ends it.
+ */
 export async function boot(
   kernel: Unpacked,
   command: readonly string[],
   timeoutMs: number,
+  signal: AbortSignal,
 ): Promise<Run> {
   const directory = mkdtempSync(join(tmpdir(), 'pillion-kernel-'))
   try {
     writeFileSync(join(directory, 'initrd'), initramfs(kernel, command))
-    const timedOut = await emulate(kernel, directory, timeoutMs)
+    const timedOut = await emulate(kernel, directory, timeoutMs, signal)
     const read = (name: string): string => readFileSync(join(directory, name), 'utf8')
     return { said: read('said'), console: read('console').slice(-consoleBytes), timedOut }
   } finally {
@@ -39,6 +43,7 @@ function emulate(
   { image }: Unpacked,
   directory: string,
   timeoutMs: number,
+  signal: AbortSignal,
 ): Promise<boolean> {
   const share =
     'local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap'
@@ -54,7 +59,7 @@ function emulate(
       ...['-serial', `file:${join(directory, 'said')}`],
       ...['-virtfs', share],
     ],
-    { stdio: ['ignore', 'inherit', 'inherit'] },
+    { stdio: ['ignore', 'inherit', 'inherit'], signal, killSignal: 'SIGKILL' },
   )
   return new Promise((resolve, reject) => {
     let timedOut = false
@@ -62,14 +67,9 @@ function emulate(
       timedOut = true
       qemu.kill('SIGKILL')
     }, timeoutMs)
-    const interrupt = (): void => {
-      qemu.kill('SIGKILL')
-    }
-    process.once('SIGINT', interrupt).once('SIGTERM', interrupt)
     qemu.once('error', reject)
     qemu.once('close', () => {
       clearTimeout(timer)
-      process.off('SIGINT', interrupt).off('SIGTERM', interrupt)
       resolve(timedOut)
     })
   })

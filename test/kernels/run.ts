@@ -22,8 +22,13 @@ async function main(names: readonly string[]): Promise<void> {
   }
   const chosen = kernels.filter(({ name }) => names.length === 0 || names.includes(name))
   const results: Result[] = []
+  const interrupted = new AbortController()
+  for (const signal of ['SIGINT', 'SIGTERM']) {
+    process.once(signal, () => interrupted.abort())
+  }
   for (const kernel of chosen) {
-    const result = await tryKernel(kernel)
+    const result = await tryKernel(kernel, interrupted.signal)
+    interrupted.signal.throwIfAborted()
     tell(result, results.push(result))
   }
   console.log(`1..${results.length}`)
@@ -34,14 +39,18 @@ async function main(names: readonly string[]): Promise<void> {
   if (!results.every(isGood)) process.exitCode = 1
 }
 
-async function tryKernel(kernel: Kernel): Promise<Result> {
+async function tryKernel(kernel: Kernel, signal: AbortSignal): Promise<Result> {
   const started = performance.now()
   const seconds = (): number => Math.round((performance.now() - started) / 1000)
   try {
     const unpacked = unpackKernel(kernel, cache)
     const guest = join(import.meta.dirname, 'guest.sh')
     const command = ['/bin/sh', guest, process.execPath]
-    const { said, console: text, timedOut } = await boot(unpacked, command, timeoutMs)
+    const {
+      said,
+      console: text,
+      timedOut,
+    } = await boot(unpacked, command, timeoutMs, signal)
     const line = said.split('\n').find((each) => each.startsWith('{'))
     if (line !== undefined) {
       const report = JSON.parse(line) as GuestReport
