@@ -37,7 +37,7 @@ function desired({ Namespaces, Pods, Policies }: Step): Desired {
   }
 }
 
-/** The independent engine does not know the label that the API server gives each namespace; upstream.test.ts asks for it. */
+/** The independent engine does not know the label that the API server gives each namespace; upstream.root.test.ts asks for it. */
 const unknownLabel = 'namespaces-by-default-label'
 const cases = readCases().filter(({ Tags }) => !Tags.includes(unknownLabel))
 const cluster = await Cluster.up({ namespaces, pods: ninePods, policies: [] })
