@@ -86,6 +86,7 @@ const keptFields = new Set([
   // debug endpoints
   ...['epoch', 'softwareVersion', 'mapLayout', 'error', 'object', 'file', 'portName'],
   ...['externalAddresses', 'zone', 'hintZones', 'hintNodes'],
+  ...['mode', 'policy', 'rule', 'direction', 'lastTime'],
   ...['addresses', 'owner', 'serviceAccount', 'workload', 'app', 'pod', 'routeKind'],
   ...[
     'routeNamespace',

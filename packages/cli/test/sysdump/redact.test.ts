@@ -30,6 +30,15 @@ t.test('an allow-list: what is not known is removed', async (t) => {
   )
 })
 
+t.test('a policy in Shadow mode can be understood', async (t) => {
+  const policy = {
+    policy: 'AccessPolicy shop/api',
+    rows: [{ rule: 'AccessPolicy shop/api rules[0]', direction: 'ingress', count: 3 }],
+  }
+  t.same(redact(policy), policy)
+  t.same(redact({ spec: { mode: 'Shadow' } }), { spec: { mode: 'Shadow' } })
+})
+
 t.test('text', async (t) => {
   for (const [text, want] of [
     ['Authorization: Bearer abc.def', `Authorization: ${removed} ${removed}`],
