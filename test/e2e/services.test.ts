@@ -1,9 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-// timeout: 240
+// timeout: 400
 // Services to the letter, from inside pods: through the kernel and, where a service is declared, through the proxy.
 import { join } from 'node:path'
 import t from 'tap'
-import { exec, must, pillion, shell, start, until, withYaml } from '../support/lab.ts'
+import {
+  exec,
+  load,
+  must,
+  pillion,
+  shell,
+  start,
+  until,
+  withYaml,
+} from '../support/lab.ts'
 
 const directory = join(import.meta.dirname, 'services')
 const everybody = ['echo-1', 'echo-2', 'echo-3']
@@ -17,10 +26,15 @@ t.before(async () => {
 t.teardown(() => pillion(['lab', 'down']))
 
 /** Who answers `count` requests, each on a connection of its own: names, or how curl failed (7: connect, 22: status). */
-async function answers(pod: string, host: string, count = 40): Promise<string[]> {
+async function answers(
+  pod: string,
+  host: string,
+  count = 40,
+  seconds = 5,
+): Promise<string[]> {
   const urls = Array.from({ length: count }, (_, i) => `http://${host}/${i}`)
   const { out } = await exec(
-    ...([pod, 'curl', '-gsf', '-m', '3', '-H', 'connection: close'] as const),
+    ...([pod, 'curl', '-gsf', '-m', String(seconds), '-H', 'connection: close'] as const),
     ...['-w', 'exit %{exitcode}\\n', ...urls],
   )
   const lines = out.split('\n').filter((line) => line !== 'exit 0')
@@ -99,7 +113,7 @@ for (const client of clients) {
       t.same(await answers(client, host, 3), ['solo'], `through the proxy: ${host}`)
     // A load balancer that is a proxy wants to see the connection; no other port of an address is taken.
     for (const host of ['198.51.100.9', '198.51.100.7:81', '10.245.0.1:30082'])
-      t.match(await answers(client, host, 1), [/^exit (7|28)$/], `not ours: ${host}`)
+      t.match(await answers(client, host, 1, 2), [/^exit (7|28)$/], `not ours: ${host}`)
     const why = await must(['explain', `e2e/${client}`, '10.245.0.2:30080'])
     t.match(why, /node port 30080 at 10\.245\.0\.2/)
   })
@@ -188,10 +202,19 @@ metadata: { name: node-1, labels: { topology.kubernetes.io/zone: ${zone} } }
   await restore()
 })
 
+t.test('pods that come and go disturb nobody else on their node', async (t) => {
+  const running = await load('client-1', 'http://solo/', 'new', 2)
+  for (let round = 0; round < 3; round++) await (await remove('echo-1'))()
+  const { ok, errors, maxGapMs } = await running.stop()
+  t.ok(ok > 100, `${ok} requests`)
+  t.same(errors, {})
+  t.ok(maxGapMs < 900, `${maxGapMs} ms: less than the first retransmit of a SYN`)
+})
+
 t.test('session affinity', async (t) => {
   for (const name of ['sticky', 'sticky-l7']) {
     // Some seconds of requests and a time-out of 1 s: each use counts from anew.
-    const request = `curl -sf -m 3 http://${name}/ || echo "exit $?"; sleep 0.2`
+    const request = `curl -sf -m 5 http://${name}/ || echo "exit $?"; sleep 0.2`
     const { out } = await shell('client-1', `for i in $(seq 12); do ${request}; done`)
     const own = [...new Set(out.split('\n'))]
     t.equal(own.length, 1, `${name}: ${own.join(', ')}`)
