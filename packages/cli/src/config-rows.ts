@@ -105,6 +105,8 @@ function matchText(match: Match): string {
   return parts.join(' ') || 'any request'
 }
 
+type Direction = SubjectPolicy['ingress']
+
 export function policyRows(resources: Resources): Rows {
   const identities = new Map(
     entries<Identity>(resources, 'identity').map(([, each]) => [each.id, nameOf(each)]),
@@ -112,13 +114,27 @@ export function policyRows(resources: Resources): Rows {
   const rules = new Map(
     entries<Rule>(resources, 'rule').map(([, { id, text }]) => [id, text]),
   )
+  const shadows = new Set(
+    entries<Rule>(resources, 'rule').flatMap(([, { id, shadow }]) =>
+      shadow ? [id] : [],
+    ),
+  )
+  // Its shadow is a direction with all that is in force as well, which has rows of its own.
+  const watched = (policy: Direction): Direction =>
+    policy && {
+      ...policy,
+      isolated: policy.isolated && shadows.has(policy.isolationRule),
+      entries: policy.entries.filter(({ rule }) => shadows.has(rule)),
+    }
   const who = (id: number): string =>
     id === 0 ? 'anyone' : (identities.get(id) ?? `identity ${id}`)
   const rows = entries<SubjectPolicy>(resources, 'subjectPolicy').flatMap(
-    ([, { identity, ingress, egress }]) =>
+    ([, { identity, ingress, egress, shadowIngress, shadowEgress }]) =>
       [
         { name: 'ingress', policy: ingress },
         { name: 'egress', policy: egress },
+        { name: 'shadow ingress', policy: watched(shadowIngress) },
+        { name: 'shadow egress', policy: watched(shadowEgress) },
       ].flatMap(({ name, policy }) => {
         if (policy === undefined) return []
         const listed = policy.entries.map((entry) => [

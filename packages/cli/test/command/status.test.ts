@@ -31,7 +31,10 @@ const resources = {
     y: { serviceId: 7, ready: false },
     z: { serviceId: 8, ready: true },
   },
-  rule: { r: { id: 1, text: 'NetworkPolicy shop/db' } },
+  rule: {
+    r: { id: 1, text: 'NetworkPolicy shop/db' },
+    s: { id: 2, text: 'AccessPolicy shop/watched', shadow: true },
+  },
   subjectPolicy: {
     s: {
       identity: 301,
@@ -40,6 +43,14 @@ const resources = {
         isolationRule: 1,
         entries: [
           { peer: 300, protocol: 6, port: 5432, portBits: 16, action: 1, rule: 1 },
+        ],
+      },
+      shadowIngress: {
+        isolated: true,
+        isolationRule: 1,
+        entries: [
+          { peer: 300, protocol: 6, port: 5432, portBits: 16, action: 1, rule: 1 },
+          { peer: 300, protocol: 0, port: 0, portBits: 0, action: 2, rule: 2 },
         ],
       },
     },
@@ -156,6 +167,8 @@ t.test('status, config and diff of a cluster', async (t) => {
       /shop\/db \(301\)\s+ingress\s+allow\s+shop\/web \(300\)\s+5432\/TCP/,
     )
     t.match(policies.out, /ingress\s+deny\s+anyone else\s+any\s+NetworkPolicy shop\/db/)
+    t.match(policies.out, /shadow ingress\s+deny\s+shop\/web.*AccessPolicy shop\/watched/)
+    t.equal(policies.out.match(/NetworkPolicy shop\/db/g)?.length, 2, 'not again')
     const identities = await cluster.pillion('config', 'identities', 'node-1')
     t.match(identities.out, /300\s+shop\s+web\s+app=web\s+1\n301\s+shop\s+db\s+-\s+0/)
     const asJson = await cluster.pillionJson('config', 'services', 'node-1')
