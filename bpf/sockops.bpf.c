@@ -243,7 +243,7 @@ static __always_inline void connecting(struct bpf_sock_ops *ctx)
 		may = !blocks((struct sock *)bpf_skc_to_tcp_sock(sk)) && current_exe_is_plain();
 	} else if (may < 0) {
 		socket->flags |= SOCKET_HABIT;
-		may = !short_by_habit(socket->src_identity, socket->dst_identity, key.remote_port) &&
+		may = !tcp_by_habit(socket->src_identity, socket->dst_identity, key.remote_port) &&
 		      !blocks((struct sock *)bpf_skc_to_tcp_sock(sk)) && current_exe_is_plain();
 	}
 	if (may)
@@ -296,7 +296,7 @@ static __always_inline void accepted(struct bpf_sock_ops *ctx)
 	struct flow_key key = {};
 	struct socket *socket;
 	struct bpf_sock *sk = ctx->sk;
-	bool local, accelerated, short_lived, to_proxy;
+	bool local, accelerated, left_to_tcp, to_proxy;
 	__u32 client = 0;
 	int may;
 
@@ -315,9 +315,9 @@ static __always_inline void accepted(struct bpf_sock_ops *ctx)
 	if (is_other_node(&peer))
 		client = behalf_in_handshake(ctx);
 	may = local ? settled(config, &self) : 0;
-	short_lived = !to_proxy && may < 0 && short_by_habit(peer.identity, self.identity, key.local_port);
+	left_to_tcp = !to_proxy && may < 0 && tcp_by_habit(peer.identity, self.identity, key.local_port);
 	/* The proxy is ours: it does not splice, and may have listened before the programs were there to see it. */
-	accelerated = may > 0 || (may < 0 && !short_lived && (to_proxy || listener_is_plain(ctx)));
+	accelerated = may > 0 || (may < 0 && !left_to_tcp && (to_proxy || listener_is_plain(ctx)));
 	if (local && !accelerated)
 		return;
 	socket = bpf_sk_storage_get(&pl_sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);

@@ -25,6 +25,8 @@ const volatile __u32 config_unread_limit = 262144;
 const volatile __u32 config_run_bytes = 262144;
 const volatile __u32 config_run_messages = 64;
 
+#define BULK_STRIDE 32
+
 static __always_inline void flow_key_of(struct sk_msg_md *ctx, struct flow_key *key)
 {
 	if (ctx->family == AF_INET) {
@@ -171,6 +173,7 @@ int pl_sk_msg(struct sk_msg_md *ctx)
 		if (!self->shifted)
 			tell_shift(ctx, sk, cookie, self);
 		count(COUNTER_ACCEL_BULK);
+		bpf_msg_apply_bytes(ctx, size * BULK_STRIDE);
 		return SK_PASS;
 	}
 	self->run_bytes += size;

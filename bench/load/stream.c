@@ -3,7 +3,7 @@
  * Streams. In C, so that what is measured is not the client.
  *
  *   stream sink PORT                         reads all that comes
- *   stream send ADDRESS PORT BYTES SECONDS   messages of BYTES, one way; prints bytes a second
+ *   stream send ADDRESS PORT BYTES SECONDS   messages of BYTES, one way; prints bytes a second, own CPU seconds a gigabyte
  *   stream echo PORT                         sends back all that comes
  *   stream check ADDRESS PORT SECONDS        messages of any size both ways, at the same time, each byte checked
  */
@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -115,6 +116,7 @@ static void accept_all(const char *port, int echoes)
 static void send_for(int fd, size_t bytes, double seconds)
 {
 	double started = now(), took;
+	struct rusage used;
 	uint64_t sent = 0;
 
 	do {
@@ -122,7 +124,9 @@ static void send_for(int fd, size_t bytes, double seconds)
 		sent += bytes;
 		took = now() - started;
 	} while (took < seconds);
-	printf("%.0f\n", sent / took);
+	getrusage(RUSAGE_SELF, &used);
+	printf("%.0f %.6f\n", sent / took,
+	       (used.ru_utime.tv_sec + used.ru_stime.tv_sec + (used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6) / sent * 1e9);
 }
 
 static void check(int fd, double seconds)

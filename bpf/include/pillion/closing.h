@@ -103,6 +103,7 @@ static __always_inline void closed(struct socket *socket, struct tcp_sock *tp, s
 		tell_close(socket, tp, key, cookie, &carried);
 	}
 	if (flow) {
+		learn_stream(socket, key, BPF_CORE_READ(tp, bytes_sent), flow->redirected_bytes);
 		if (back) {
 			back->received_bytes = flow->redirected_bytes;
 			back->shifted |= flow->shifted;

@@ -336,6 +336,7 @@ struct habit_key {
 struct habit {
 	__u64 since_ns; /* short connections are counted from here on */
 	__u64 until_ns; /* until then the next ones are taken for short */
+	__u64 stream_until_ns; /* and until then for streams */
 	__u32 shorts;
 	__u32 pad;
 };

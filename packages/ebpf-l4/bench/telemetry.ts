@@ -5,7 +5,7 @@
 //
 //   node packages/ebpf-l4/bench/telemetry.ts [--rounds N] [--seconds N] [--out FILE]
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { cpus, release, tmpdir } from 'node:os'
+import { cpus, loadavg, release, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
@@ -142,9 +142,16 @@ const spread = (all: readonly number[]) => {
 
 type Series = Record<LevelId, Sample[]>
 
-/** What a level has for what `off` had in the same round. */
-const against = (series: Series, level: (typeof compared)[number], field: keyof Sample) =>
-  spread(series[level].map((s, i) => s[field] / (series.off[i]?.[field] ?? NaN)))
+const ratio = (a: number, b: number): number => a / b
+const minus = (a: number, b: number): number => a - b
+
+/** A level beside `off` in the same round, in each round. */
+const pairs =
+  (series: Series, level: (typeof compared)[number]) =>
+  (field: keyof Sample, compare: (a: number, b: number) => number): number[] =>
+    series[level].map((sample, i) =>
+      compare(sample[field], series.off[i]?.[field] ?? NaN),
+    )
 
 const loads = {
   connect: {
@@ -189,23 +196,20 @@ server { listen 8081; return 200 "${'x'.repeat(120)}"; } }`,
     }
   }
   const rows = (['connect', 'request'] as const).flatMap((id) =>
-    compared.flatMap((level) => [
-      row(
-        `${id}-${level}`,
-        `${loads[id].what}: a second`,
-        'perSecond',
-        series[id],
-        level,
-      ),
-      row(`${id}-${level}-cpu`, `${loads[id].what}: CPU`, 'cpuUs', series[id], level),
-      row(
-        `${id}-${level}-bpf`,
-        `${loads[id].what}: programs`,
-        'bpfNs',
-        series[id],
-        level,
-      ),
-    ]),
+    compared.flatMap((level) => {
+      const of = `${loads[id].what}, telemetry ${level} against off`
+      const [name, by] = [`${id}-${level}`, pairs(series[id], level)]
+      return [
+        row(name, `${of}: a second`, ' ×', by('perSecond', ratio)),
+        row(
+          `${name}-cpu`,
+          `${of}: CPU of both ends and the kernel`,
+          ' ×',
+          by('cpuUs', ratio),
+        ),
+        row(`${name}-bpf`, `${of}: run time of our programs`, ' ns', by('bpfNs', minus)),
+      ]
+    }),
   )
   const cases = Object.entries(series).flatMap(([id, each]) =>
     levelIds.map((level) => ({
@@ -219,7 +223,10 @@ server { listen 8081; return 200 "${'x'.repeat(120)}"; } }`,
       ),
     })),
   )
-  const machine = { cpu: cpus()[0]?.model, cpus: cpus().length, kernel: release() }
+  const [loadAverage] = loadavg() // far above the number of CPUs: throughput says little
+  const machine = {
+    ...{ cpu: cpus()[0]?.model, cpus: cpus().length, kernel: release(), loadAverage },
+  }
   const report = { date: new Date().toISOString(), machine, rounds, seconds, rows, cases }
   writeFileSync(options.out, `${JSON.stringify(report, undefined, 2)}\n`)
   console.table(rows)
@@ -228,13 +235,7 @@ server { listen 8081; return 200 "${'x'.repeat(120)}"; } }`,
   rmSync(dir, { recursive: true })
 }
 
-function row(
-  id: string,
-  what: string,
-  field: 'perSecond' | 'cpuUs' | 'bpfNs',
-  series: Series,
-  level: (typeof compared)[number],
-) {
-  const { median: result, min, max } = against(series, level, field)
-  return { id, what: `${what}, telemetry ${level} against off`, result, min, max }
+function row(id: string, what: string, unit: string, values: readonly number[]) {
+  const { median: result, min, max } = spread(values)
+  return { id, what, unit: unit.trim(), result, min, max }
 }

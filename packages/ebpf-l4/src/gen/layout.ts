@@ -914,24 +914,27 @@ export const habitKeyLayout: Layout<HabitKey> = {
   },
 }
 
-/** struct habit, 24 bytes. */
+/** struct habit, 32 bytes. */
 export interface Habit {
   readonly sinceNs: bigint
   readonly untilNs: bigint
+  readonly streamUntilNs: bigint
   readonly shorts: number
 }
 
 export const habitLayout: Layout<Habit> = {
-  size: 24,
+  size: 32,
   read: (from, at = 0) => ({
     sinceNs: from.readBigUInt64LE(at + 0),
     untilNs: from.readBigUInt64LE(at + 8),
-    shorts: from.readUInt32LE(at + 16),
+    streamUntilNs: from.readBigUInt64LE(at + 16),
+    shorts: from.readUInt32LE(at + 24),
   }),
-  write: (value, into = Buffer.alloc(24), at = 0) => {
+  write: (value, into = Buffer.alloc(32), at = 0) => {
     into.writeBigUInt64LE(value.sinceNs, at + 0)
     into.writeBigUInt64LE(value.untilNs, at + 8)
-    into.writeUInt32LE(value.shorts, at + 16)
+    into.writeBigUInt64LE(value.streamUntilNs, at + 16)
+    into.writeUInt32LE(value.shorts, at + 24)
     return into
   },
 }
@@ -1251,4 +1254,4 @@ export const mapNames = [
 ] as const
 
 /** Changes with every change of a struct or map: datapaths with different ones never share maps. */
-export const layoutHash = 'e97070be493f'
+export const layoutHash = '54286a2dcaa5'
