@@ -43,16 +43,21 @@ export function clusterAddresses(service: Service | undefined): string[] {
  * to see the connection, for TLS or the PROXY protocol (KEP-1860). Without a cluster address it is nowhere.
  */
 export function externalAddresses(service: Service | undefined): string[] {
-  if (service === undefined || clusterAddresses(service).length === 0) return []
+  if (service === undefined) return []
   const { spec, status } = service
   const balancer = spec.type === 'LoadBalancer' ? status?.loadBalancer?.ingress : []
   const virtual = (balancer ?? []).filter(({ ipMode }) => ipMode !== 'Proxy')
-  return canonical([...spec.externalIPs, ...virtual.map(({ ip }) => ip ?? '')])
+  const asked = canonical([...spec.externalIPs, ...virtual.map(({ ip }) => ip ?? '')])
+  return asked.length === 0 || clusterAddresses(service).length === 0 ? [] : asked
 }
 
+/** Of IPv6 there are several texts for an address; of IPv4 there is one. */
 function canonical(texts: readonly string[]): string[] {
   const given = texts.filter((text) => text !== '')
-  return [...new Set(given.map((text) => formatAddress(parseAddress(text))))]
+  const same = given.map((text) =>
+    text.includes(':') ? formatAddress(parseAddress(text)) : text,
+  )
+  return same.length < 2 ? same : [...new Set(same)]
 }
 
 /** `before` with the changes, and the other Services for whose addresses they may matter. O(changes and those others). */
@@ -64,9 +69,10 @@ export function claim(
   const asked = new Set<string>()
   const cluster = before.cluster.withMutations((draft) => {
     for (const { old, now } of changes) {
-      for (const address of clusterAddresses(old)) count(draft, address, -1)
-      for (const address of clusterAddresses(now)) count(draft, address, 1)
-      for (const address of [...clusterAddresses(old), ...clusterAddresses(now)])
+      const [gone, come] = [clusterAddresses(old), clusterAddresses(now)]
+      for (const address of gone) count(draft, address, -1)
+      for (const address of come) count(draft, address, 1)
+      for (const address of [...gone, ...come])
         if (before.external.has(address)) asked.add(address)
     }
   })
