@@ -55,6 +55,7 @@ t.test('every verdict of every step', async (t) => {
         (from, to, protocol, port) =>
           step.Expect[`${protocol}/${port}`]?.[at(from) * step.Pods.length + at(to)] ===
           '.',
+        JSON.stringify(step.Policies).includes('ipBlock') ? 'IPv4' : 'both',
       )
       sum.steps++
       sum.verdicts += verdicts

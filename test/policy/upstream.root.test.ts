@@ -35,11 +35,14 @@ const behaviours: readonly Behaviour[] = [...ingress, ...egress]
 for (const { name, stages } of behaviours) {
   t.test(name, async (t) => {
     for (const [n, stage] of stages.entries()) {
-      await cluster.apply(desired(stage))
+      const wanted = desired(stage)
+      await cluster.apply(wanted)
+      const hasBlock = JSON.stringify(wanted.policies).includes('ipBlock')
       const { verdicts, denied, wrong } = await probe(
         cluster,
         (from, to, protocol, port) =>
           stage.allowed({ from: nameOf(from), to: nameOf(to), protocol, port }),
+        hasBlock ? 'IPv4' : 'both',
       )
       t.same(wrong.slice(0, 5), [], `stage ${n + 1}`)
       sum.verdicts += verdicts

@@ -2,7 +2,7 @@
 // The cluster of the policy tests: namespaces x, y, z with pods a, b, c, a service for each pod, a prober in each. x and y are on
 // one node, z alone on the other: what an ipBlock of the data means has a block of its own here, too.
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { connect } from 'node:net'
+import { connect, isIPv6 } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -25,6 +25,7 @@ export interface PodSpec {
 
 export interface Pod extends PodSpec {
   readonly address: string
+  readonly address6: string
   /** Of the service that is only this pod. */
   readonly clusterIP: string
   readonly host: string
@@ -151,8 +152,10 @@ export class Cluster {
       const service = `s-${namespace}-${name}`
       const clusterIP = found(services, namespace, service)?.spec?.clusterIP
       const address = status?.podIP
+      const address6 = status?.podIPs?.find(({ ip }) => isIPv6(ip))?.ip
       const ready = status?.conditions?.find(({ type }) => type === 'Ready')
-      if (address === undefined || clusterIP === undefined) return []
+      if (address === undefined || address6 === undefined) return []
+      if (clusterIP === undefined) return []
       if (ready?.status !== 'True') return []
       if (JSON.stringify(metadata?.labels) !== JSON.stringify(pod.labels)) return []
       const serves = slices.some(
@@ -165,7 +168,7 @@ export class Cluster {
       const served = pod.labels['pod'] === name
       if (serves !== served) return []
       const host = `${service}.${namespace}.svc.cluster.local`
-      return [{ ...pod, address, clusterIP, host, served }]
+      return [{ ...pod, address, address6, clusterIP, host, served }]
     })
     return known.length === pods.length ? known : undefined
   }
@@ -235,6 +238,7 @@ interface Observed {
   readonly spec?: { readonly clusterIP?: string }
   readonly status?: {
     readonly podIP?: string
+    readonly podIPs?: readonly { readonly ip: string }[]
     readonly conditions?: readonly { type: string; status: string }[]
   }
   readonly endpoints?: readonly {

@@ -7,7 +7,7 @@ import { createSocket } from 'node:dgram'
 import { lookup } from 'node:dns/promises'
 import { rmSync } from 'node:fs'
 import { createServer as createHttpServer, request } from 'node:http'
-import { connect, createServer, isIP } from 'node:net'
+import { connect, createServer, isIP, isIPv6 } from 'node:net'
 import { createInterface } from 'node:readline'
 
 export type Target = readonly [
@@ -48,7 +48,7 @@ function tcp(host: string, port: number): Promise<Answer> {
 
 function udp(host: string, port: number): Promise<Answer> {
   return new Promise((resolve) => {
-    const socket = createSocket('udp4')
+    const socket = createSocket(isIPv6(host) ? 'udp6' : 'udp4')
     let tries = 0
     let timer: NodeJS.Timeout | undefined
     const end = (answer: Answer): void => {
@@ -115,7 +115,7 @@ function serve(port: number): void {
     res.setHeader('x-way', req.headers['traceparent'] === undefined ? 'direct' : 'proxy')
     res.end()
   }).listen(port)
-  const socket = createSocket('udp4')
+  const socket = createSocket('udp6')
   socket.on('message', (message, from) => {
     // An answer that is refused is the asker's silence.
     socket.send(message, from.port, from.address, () => undefined)

@@ -22,14 +22,23 @@ export interface Result {
   readonly wrong: readonly string[]
 }
 
-const ways = ['address', 'clusterIP', 'host'] as const
+type Way = 'address' | 'address6' | 'clusterIP' | 'host'
+
+/** A policy that names IPv4 blocks says nothing about IPv6: what holds there is not in the tables that are compared with. */
+export type Families = 'both' | 'IPv4'
+
+function waysTo({ served }: Pod, families: Families): Way[] {
+  const direct: Way[] = families === 'both' ? ['address', 'address6'] : ['address']
+  return served ? [...direct, 'clusterIP', 'host'] : direct
+}
+
 const protocols = ['TCP', 'UDP'] as const
 
 /** Asks everything at once. Loopback is left out, as Kubernetes' own tests do. */
 export async function probe(
   cluster: Cluster,
   oracle: Oracle,
-  ports: readonly number[] = [80, 81],
+  families: Families = 'both',
 ): Promise<Result> {
   const result = { verdicts: 0, denied: 0, unresolved: 0, wrong: [] as string[] }
   await Promise.all(
@@ -37,9 +46,9 @@ export async function probe(
       const questions = cluster.pods
         .filter((to) => to !== from)
         .flatMap((to) =>
-          (to.served ? ways : (['address'] as const)).flatMap((way) =>
+          waysTo(to, families).flatMap((way) =>
             protocols.flatMap((protocol) =>
-              ports.flatMap((port) => {
+              [80, 81].flatMap((port) => {
                 const may = oracle(from, to, protocol, port)
                 const target: Target = [protocol, to[way], port]
                 return may === undefined ? [] : [{ to, way, target, may }]
