@@ -17,7 +17,6 @@
 		__type(value, _value);                                                                                 \
 	} _name SEC(".maps")
 
-PILLION_MAP(pl_owner, BPF_MAP_TYPE_ARRAY, __u32, struct owner, 1, 0);
 PILLION_MAP(pl_settings, BPF_MAP_TYPE_ARRAY, __u32, struct settings, 1, 0);
 PILLION_MAP(pl_proxy, BPF_MAP_TYPE_ARRAY, __u32, struct proxy, 1, 0);
 PILLION_MAP(pl_cgroups, BPF_MAP_TYPE_HASH, __u64, struct workload, 4096, BPF_F_NO_PREALLOC);

@@ -260,13 +260,6 @@ struct settings {
 	__u32 has_shadow; /* 0: no policy is in Shadow mode */
 };
 
-/* pl_owner: one entry, key 0: whose datapath this is. */
-struct owner {
-	__u64 start_time; /* of the process, as in /proc/PID/stat: a number that a reused pid does not share */
-	__u32 pid;
-	__u32 pad;
-};
-
 /* pl_executables: may a socket of this executable be accelerated (design 4.5, Auto)? */
 struct exe_key {
 	__u64 inode;

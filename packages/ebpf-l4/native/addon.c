@@ -218,6 +218,7 @@ static const struct {
 	{ "getPinned", get_pinned },
 	{ "closeFd", close_fd },
 	{ "openDirectory", open_directory },
+	{ "lockFile", lock_file },
 	{ "enableStats", enable_stats },
 	{ "mapInfo", map_info },
 	{ "mapLookup", map_lookup },

@@ -69,6 +69,7 @@ EXPORT(pin);
 EXPORT(get_pinned);
 EXPORT(close_fd);
 EXPORT(open_directory);
+EXPORT(lock_file);
 EXPORT(enable_stats);
 EXPORT(map_info);
 EXPORT(map_lookup);

@@ -7,6 +7,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 #include <bpf/bpf.h>
 
@@ -240,6 +241,29 @@ EXPORT(open_directory)
 	log_clear();
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	return fd < 0 ? throw_errno(env, path, errno) : make_number(env, fd);
+}
+
+/*
+ * (descriptor) -> locked? An advisory lock for as long as the descriptor is open: the kernel lets go of it with the process,
+ * and it is seen across pid namespaces.
+ */
+EXPORT(lock_file)
+{
+	napi_value result = NULL;
+	struct call call;
+	int fd, error;
+
+	if (!call_begin(&call, env, info, 1))
+		return NULL;
+	fd = arg_int(&call, 0);
+	if (call.failed)
+		return NULL;
+	log_clear();
+	error = flock(fd, LOCK_EX | LOCK_NB) ? errno : 0;
+	if (error && error != EWOULDBLOCK)
+		return throw_errno(env, "flock", error);
+	napi_get_boolean(env, !error, &result);
+	return result;
 }
 
 /* () -> descriptor: run time statistics are kept while it is open */

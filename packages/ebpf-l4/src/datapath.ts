@@ -20,7 +20,6 @@ import {
   ExeVerdict,
   flowEventLayout,
   mapNames,
-  ownerLayout,
   proxyLayout,
   settingsLayout,
 } from './gen/layout.ts'
@@ -31,7 +30,7 @@ import { Links } from './links.ts'
 import { loadObjects, type Lacking, type LoadOptions } from './load.ts'
 import { native } from './native.ts'
 import type { Handle, ProgramInfo } from './native.ts'
-import { openPins, processStartTime, refuseOwned, removeOtherLayouts } from './pins.ts'
+import { claim, openPins, removeOtherLayouts } from './pins.ts'
 import type { Pins } from './pins.ts'
 import { configuredMaps } from './tables.ts'
 import type { Tables } from './tables.ts'
@@ -77,6 +76,8 @@ export class Datapath {
   readonly lacking: readonly Lacking[]
   readonly #options: DatapathOptions
   readonly #pins: Pins
+  /** Descriptor: whoever has it drives the datapath. */
+  readonly #claim: number
   readonly #objects: ReadonlyMap<string, Handle<'object'>>
   readonly #maps: ReadonlyMap<string, KernelMap>
   readonly #links: Links
@@ -93,8 +94,8 @@ export class Datapath {
 
   private constructor(options: DatapathOptions) {
     this.#options = options
-    refuseOwned(options.pinDir)
     this.#pins = openPins(options.pinDir)
+    this.#claim = claim(options.pinDir)
     this.adopted = readdirSync(this.#pins.maps).length > 0
     const { objects, lacking } = loadObjects(options, this.#pins.maps)
     this.#objects = objects
@@ -110,7 +111,6 @@ export class Datapath {
       objects,
       sockhashFd: this.#map('pl_sockhash').fd,
     })
-    this.#claim()
     this.#settings = settingsLayout.read(
       this.#map('pl_settings').get(zeroKey) ?? Buffer.alloc(settingsLayout.size),
     )
@@ -245,15 +245,10 @@ export class Datapath {
     native.ringbufClose(this.#ring)
     for (const map of this.#maps.values()) map.close()
     for (const object of this.#objects.values()) native.objectClose(object)
+    native.closeFd(this.#claim)
   }
 
   /** From now on another agent is refused. */
-  #claim(): void {
-    const startTime = processStartTime(process.pid) ?? 0n
-    const owner = ownerLayout.write({ pid: process.pid, startTime })
-    this.#map('pl_owner').setAll([[zeroKey, owner]])
-  }
-
   /**
    * Puts every program on its hook; a link whose program is this one already stays. Called by the first apply, and by
    * whoever finds with `verifyAttached` that somebody else took one away. Throws BpfError.

@@ -30,6 +30,8 @@ export interface Native {
   getPinned(path: string): number
   closeFd(fd: number): void
   openDirectory(path: string): number
+  /** An exclusive flock(2), kept while the descriptor is open; false: somebody else has it. */
+  lockFile(fd: number): boolean
   enableStats(): number
   mapInfo(fd: number): NativeMapInfo
   mapLookup(fd: number, key: Buffer, value: Buffer): boolean

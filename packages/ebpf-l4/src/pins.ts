@@ -13,7 +13,7 @@ import {
 } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { BpfError } from './errors.ts'
-import { layoutHash, ownerLayout } from './gen/layout.ts'
+import { layoutHash } from './gen/layout.ts'
 import { native } from './native.ts'
 
 export const bpfFsMagic = 0xcafe4a11 // BPF_FS_MAGIC, linux/magic.h
@@ -51,28 +51,27 @@ function layouts(pinDir: string): string[] {
 }
 
 /**
- * Throws FOREIGN_OWNER while another process drives the datapath, whatever its build: two agents would undo each other's work. An
- * owner in another pid namespace cannot be seen.
+ * The right to drive the datapath pinned there, for as long as the descriptor is open: two agents would undo each other's work.
+ * Throws FOREIGN_OWNER while another process has it, whatever its build and its pid namespace. The directory must exist.
  */
-export function refuseOwned(pinDir: string): void {
-  for (const directory of layouts(pinDir)) {
-    const fd = native.getPinned(join(directory, 'pl_owner'))
-    if (fd < 0) continue
-    try {
-      const value = Buffer.alloc(ownerLayout.size)
-      if (native.mapInfo(fd).valueSize !== ownerLayout.size) continue
-      if (!native.mapLookup(fd, Buffer.alloc(4), value)) continue
-      const { pid, startTime } = ownerLayout.read(value)
-      if (pid === 0 || pid === process.pid) continue
-      if (processStartTime(pid) !== startTime) continue
-      throw new BpfError(
-        'FOREIGN_OWNER',
-        `${pinDir} is driven by process ${pid}; stop that agent first`,
-      )
-    } finally {
-      native.closeFd(fd)
-    }
-  }
+export function claim(pinDir: string): number {
+  const directory = native.openDirectory(pinDir)
+  if (native.lockFile(directory)) return directory
+  native.closeFd(directory)
+  throw new BpfError(
+    'FOREIGN_OWNER',
+    `${pinDir} is driven by another agent${holder(pinDir)}; stop that one first`,
+  )
+}
+
+/** Its process, as /proc/locks knows it; in another pid namespace that is nobody. */
+function holder(pinDir: string): string {
+  const { ino } = statSync(pinDir)
+  const lock = readFileSync('/proc/locks', 'utf8')
+    .split('\n')
+    .find((line) => line.includes('FLOCK') && line.includes(`:${ino} `))
+  const pid = Number(lock?.trim().split(/\s+/)[4] ?? 0)
+  return pid > 0 ? ` (process ${pid})` : ''
 }
 
 /**
@@ -104,15 +103,4 @@ export function removePins(pinDir: string): void {
     if (!entry.isDirectory()) rmSync(join(entry.parentPath, entry.name))
   }
   rmSync(pinDir, { recursive: true, force: true })
-}
-
-/** When a process started, in clock ticks since boot (proc(5), field 22); undefined when there is none. */
-export function processStartTime(pid: number): bigint | undefined {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    const afterName = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-    return BigInt(afterName[19] ?? '0')
-  } catch {
-    return undefined
-  }
 }

@@ -5,7 +5,7 @@ import { join, relative } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { BpfError } from './errors.ts'
 import { native, type LinkInfo } from './native.ts'
-import { refuseOwned, removePins } from './pins.ts'
+import { claim, removePins } from './pins.ts'
 
 /** The kernel lets go of a removed link a moment later, in a work queue. */
 const detachMs = 5_000
@@ -25,9 +25,17 @@ export interface Removal {
  */
 export async function removeDatapath({ pinDir, cgroupRoot }: Removal): Promise<string[]> {
   if (statSync(pinDir, { throwIfNoEntry: false }) === undefined) return []
+  // An agent would attach its programs again. The lock outlives the directory; nobody can ask for it then.
+  const own = claim(pinDir)
+  try {
+    return await remove(pinDir, cgroupRoot)
+  } finally {
+    native.closeFd(own)
+  }
+}
+
+async function remove(pinDir: string, cgroupRoot: string): Promise<string[]> {
   const pins = pinsBelow(pinDir)
-  // It would attach its programs again.
-  refuseOwned(pinDir)
   const links = pins
     .filter((path) => relative(pinDir, path).startsWith('links/'))
     .flatMap((path) => linkOf(path) ?? [])

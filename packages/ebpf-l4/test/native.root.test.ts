@@ -47,6 +47,7 @@ const arguments_: TypeErrors = {
   getPinned: ['path'],
   closeFd: [1],
   openDirectory: ['path'],
+  lockFile: [1],
   mapInfo: [1],
   mapLookup: [1, Buffer.alloc(4), Buffer.alloc(4)],
   mapUpdate: [1, Buffer.alloc(4), Buffer.alloc(4)],

@@ -5,7 +5,7 @@ import { once } from 'node:events'
 import t from 'tap'
 import { diff, Direction } from '../src/index.ts'
 import { Host } from './support/host.ts'
-import { command, letGo, portable, startAgent } from './support/other-agent.ts'
+import { command, portable, startAgent } from './support/other-agent.ts'
 import { checksummed, connects, echo, finish, intact } from './support/streams.ts'
 
 const kills = 12
@@ -39,7 +39,7 @@ t.test('an agent that is killed while it writes', async (t) => {
   const stream = await host.serve(client, checksummed, server.ip4)
   const denied = await host.serve(client, connects, '10.9.0.254')
   const allowed = await host.serve(client, connects, server.ip4)
-  letGo(host)
+  host.datapath.close()
   let torn = 0
   for (let i = 0; i < kills; i++) {
     const agent = await startAgent(host)
@@ -56,7 +56,7 @@ t.test('an agent that is killed while it writes', async (t) => {
     const missing = diff(left, host.tables).length
     version(1)
     if (missing > 0 && diff(left, host.tables).length > 0) torn++
-    letGo(host)
+    host.datapath.close()
   }
   t.comment(`${torn} of ${kills} left neither version`)
   t.ok(torn > 0, 'some were killed in the middle')

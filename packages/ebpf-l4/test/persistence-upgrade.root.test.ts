@@ -7,13 +7,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import * as l4 from '../src/index.ts'
 import { Host, parseAddress } from './support/host.ts'
-import {
-  command,
-  letGo,
-  otherLayout,
-  portable,
-  startAgent,
-} from './support/other-agent.ts'
+import { command, otherLayout, portable, startAgent } from './support/other-agent.ts'
 import { checksummed, connects, echo, finish, intact } from './support/streams.ts'
 
 const { Direction } = l4
@@ -57,7 +51,7 @@ t.test('there and back, under traffic', async (t) => {
 
   const agent = await startAgent(host, index)
   t.equal(await command(agent, 'open'), 'FOREIGN_OWNER', 'while we live, it may not')
-  letGo(host)
+  host.datapath.close()
   t.equal(await command(agent, 'open'), 'new', 'it has maps of its own')
   t.equal(await command(agent, 'apply', portable(host.tables)), 'applied')
   t.equal(layouts().length, 2, 'the old maps stay: a live connection is in them')

@@ -98,7 +98,7 @@ async function secondAgent(t: Test): Promise<void> {
   const second = new AgentProcess(place)
   t.teardown(() => second.stop('SIGKILL'))
   t.equal(await second.exited(), 1)
-  t.match(second.output, /driven by process/)
+  t.match(second.output, /driven by another agent \(process \d+\)/)
   t.equal((await first.get('/readyz')).status, 200, 'the first one keeps its socket')
 }
 

@@ -48,7 +48,10 @@ async function uninstalls(t: Test): Promise<void> {
   await agent.ready()
   t.ok(attached(place.cgroupRoot).includes('pl_connect4'), 'there is something to remove')
   const refused = uninstall(place)
-  t.match(refused, { status: 1, stderr: /is driven by process \d+; stop that agent/ })
+  t.match(refused, {
+    status: 1,
+    stderr: /is driven by another agent \(process \d+\); stop that one/,
+  })
   t.ok(attached(place.cgroupRoot).includes('pl_connect4'), 'and nothing was removed')
 
   await agent.stop('SIGKILL')

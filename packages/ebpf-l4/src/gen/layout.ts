@@ -165,25 +165,6 @@ export const SocketFlag = {
 } as const
 export type SocketFlag = (typeof SocketFlag)[keyof typeof SocketFlag]
 
-/** struct owner, 16 bytes. */
-export interface Owner {
-  readonly startTime: bigint
-  readonly pid: number
-}
-
-export const ownerLayout: Layout<Owner> = {
-  size: 16,
-  read: (from, at = 0) => ({
-    startTime: from.readBigUInt64LE(at + 0),
-    pid: from.readUInt32LE(at + 8),
-  }),
-  write: (value, into = Buffer.alloc(16), at = 0) => {
-    into.writeBigUInt64LE(value.startTime, at + 0)
-    into.writeUInt32LE(value.pid, at + 8)
-    return into
-  },
-}
-
 /** struct settings, 52 bytes. */
 export interface Settings {
   readonly policyGeneration: number
@@ -1190,7 +1171,6 @@ const u64Layout: Layout<bigint> = {
 
 /** Every map of the datapath that has keys, with the layouts of its key and value. */
 export const maps = {
-  pl_owner: { key: u32Layout, value: ownerLayout },
   pl_settings: { key: u32Layout, value: settingsLayout },
   pl_proxy: { key: u32Layout, value: proxyLayout },
   pl_cgroups: { key: u64Layout, value: workloadLayout },
@@ -1222,7 +1202,6 @@ export const maps = {
 
 /** Names of all maps, as pinned. */
 export const mapNames = [
-  'pl_owner',
   'pl_settings',
   'pl_proxy',
   'pl_cgroups',
@@ -1254,4 +1233,4 @@ export const mapNames = [
 ] as const
 
 /** Changes with every change of a struct or map: datapaths with different ones never share maps. */
-export const layoutHash = '54286a2dcaa5'
+export const layoutHash = '42edb3ce1593'

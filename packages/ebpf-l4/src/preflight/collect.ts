@@ -34,6 +34,7 @@ export function collectFacts(options: PreflightOptions): Facts {
     btf: isReadable('/sys/kernel/btf/vmlinux'),
     bpffs: bpffs(options.pinDir),
     capabilities: capabilities(readFileSync('/proc/self/status', 'utf8')),
+    ...memlock(readFileSync('/proc/self/limits', 'utf8')),
     ...numberAt('unprivilegedBpfDisabled', '/proc/sys/kernel/unprivileged_bpf_disabled'),
     ...numberAt('jit', '/proc/sys/net/core/bpf_jit_enable'),
     ...tried(options, cgroupRootExists ? cgroupRoot : cgroupMount),
@@ -45,6 +46,12 @@ export function collectFacts(options: PreflightOptions): Facts {
 /** The effective set, of the text of /proc/PID/status. */
 export function capabilities(status: string): bigint {
   return BigInt(`0x${/^CapEff:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? '0'}`)
+}
+
+/** The soft limit, of the text of /proc/PID/limits. */
+export function memlock(limits: string): Pick<Facts, 'memlockBytes'> {
+  const soft = /^Max locked memory\s+(\d+)/m.exec(limits)?.[1]
+  return soft === undefined ? {} : { memlockBytes: Number(soft) }
 }
 
 function tried(

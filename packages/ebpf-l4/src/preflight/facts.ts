@@ -51,6 +51,8 @@ export interface Facts {
   readonly bpffs: { readonly path: string; readonly mounted: boolean }
   /** The effective set of this process, as in /proc/self/status. */
   readonly capabilities: bigint
+  /** Soft limit on locked memory; absent: unlimited. */
+  readonly memlockBytes?: number
   /** kernel.unprivileged_bpf_disabled: 0 anybody may, 1 and 2 not; absent: cannot be read. */
   readonly unprivilegedBpfDisabled?: number
   /** net.core.bpf_jit_enable: 0 off; absent: cannot be read, as in a network namespace of its own. */

@@ -32,6 +32,7 @@ export function preflight(facts: Facts): Preflight {
     btfLine(facts),
     bpffsLine(facts),
     ...capabilityLines(facts.capabilities),
+    ...memlockLines(facts),
     ...programLines(facts),
     ...facts.lackingHelpers.map(({ feature, reason }) => lacks(feature, reason)),
     ...hookLines(facts.hooks),
@@ -79,7 +80,17 @@ function bpffsLine({ bpffs: { path, mounted } }: Facts): PreflightLine {
 }
 
 /** linux/capability.h. */
-const bits = { CAP_NET_ADMIN: 12n, CAP_SYS_ADMIN: 21n, CAP_PERFMON: 38n, CAP_BPF: 39n }
+const bits = {
+  CAP_NET_ADMIN: 12n,
+  CAP_SYS_ADMIN: 21n,
+  CAP_SYS_RESOURCE: 24n,
+  CAP_PERFMON: 38n,
+  CAP_BPF: 39n,
+}
+type Capability = keyof typeof bits
+
+const holds = (effective: bigint, name: Capability): boolean =>
+  ((effective >> bits[name]) & 1n) === 1n
 
 const capabilityCosts = {
   CAP_BPF: 'no map is made and no program loaded',
@@ -88,8 +99,7 @@ const capabilityCosts = {
 } as const
 
 function capabilityLines(effective: bigint): PreflightLine[] {
-  const has = (name: keyof typeof bits): boolean =>
-    ((effective >> bits[name]) & 1n) === 1n
+  const has = (name: Capability): boolean => holds(effective, name)
   const admin = has('CAP_SYS_ADMIN')
   const missing = (['CAP_BPF', 'CAP_NET_ADMIN', 'CAP_PERFMON'] as const).filter(
     // CAP_SYS_ADMIN stands for all that was split off it, which CAP_NET_ADMIN never was (capabilities(7)).
@@ -105,6 +115,23 @@ function capabilityLines(effective: bigint): PreflightLine[] {
     ? 'CAP_SYS_ADMIN, CAP_NET_ADMIN'
     : 'CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON'
   return [passes('capabilities', found)]
+}
+
+/**
+ * Before Linux 5.11 maps are charged to the limit, which only CAP_SYS_RESOURCE may raise; later kernels charge the memory cgroup.
+ * Who has every other right and is not permitted, has met it.
+ */
+function memlockLines(facts: Facts): PreflightLine[] {
+  const { memlockBytes, capabilities, programs } = facts
+  const met = programs.some(({ refused = '' }) =>
+    /RLIMIT_MEMLOCK|create_map.*not permitted/.test(refused),
+  )
+  const hasRights = capabilityLines(capabilities).every(({ ok }) => ok)
+  if (memlockBytes === undefined || !met || !hasRights) return []
+  if (holds(capabilities, 'CAP_SYS_RESOURCE')) return []
+  const found = `limited to ${memlockBytes} bytes, and no CAP_SYS_RESOURCE`
+  const cost = `${stays}: this kernel charges maps to that limit; run the agent with unlimited memlock, or on Linux 5.11`
+  return [{ what: 'locked memory', ok: false, found, cost }]
 }
 
 function programLines({ programs, programsError }: Facts): PreflightLine[] {

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import { AttachType, attachments } from '../../src/attach.ts'
 import { native } from '../../src/native.ts'
-import { capabilities, collectFacts } from '../../src/preflight/collect.ts'
+import { capabilities, collectFacts, memlock } from '../../src/preflight/collect.ts'
 import { preflight } from '../../src/preflight/lines.ts'
 import { Host } from '../support/host.ts'
 
@@ -14,13 +14,17 @@ const objectDir = join(import.meta.dirname, '../../../../bpf/.output')
 const host = await Host.create(['client'])
 t.teardown(() => host.close())
 
-const pinned = (): string[] => readdirSync('/sys/fs/bpf', { recursive: true }).map(String)
+/** Where objects pin their maps: in our directory, or without one at the top. */
+const pinned = (): string[] => [
+  ...readdirSync(host.pinDir, { recursive: true }).map(String).sort(),
+  ...readdirSync('/sys/fs/bpf').filter((name) => name.startsWith('pl_')),
+]
 
 t.test('beside the datapath that it asks about', async (t) => {
-  const before = pinned().sort()
+  const before = pinned()
   const { pinDir, root: cgroupRoot } = host
   const facts = collectFacts({ objectDir, pinDir, cgroupRoot })
-  t.same(pinned().sort(), before, 'nothing is pinned')
+  t.same(pinned(), before, 'nothing is pinned')
   t.same(host.datapath.verifyAttached(), [])
 
   t.equal(facts.programs.length, attachments.length)
@@ -107,6 +111,13 @@ t.test(
     t.same(lines('cap_bpf,cap_net_admin'), ['CAP_PERFMON', 'programs'])
   },
 )
+
+t.test('the limit on locked memory of /proc/PID/limits', async (t) => {
+  const limits = (soft: string): string =>
+    `Max processes             94207    94207    processes\nMax locked memory         ${soft}   unlimited   bytes\n`
+  t.same(memlock(limits('65536')), { memlockBytes: 65_536 })
+  t.same(memlock(limits('unlimited')), {})
+})
 
 t.test('the effective set of /proc/PID/status', async (t) => {
   t.equal(capabilities('Name:\tx\nCapEff:\t000000c000001000\n'), 0xc000001000n)

@@ -76,6 +76,26 @@ t.test('each missing capability has a line of its own', async (t) => {
   t.same(missing(cap(sysAdmin, netAdmin)), [])
 })
 
+t.test('a limit on locked memory, where maps are charged to it', async (t) => {
+  const refused = 'Error in bpf_create_map_xattr(pl_cgroups):Operation not permitted(-1)'
+  const programs = [{ object: 'connect', program: 'pl_connect4', refused }]
+  const limited = { programs, memlockBytes: 65_536 }
+  t.match(failing(limited), [
+    { what: 'locked memory', found: /65536 bytes/, cost: /unlimited memlock/ },
+    { what: 'program pl_connect4' },
+  ])
+  t.equal(failing({ memlockBytes: 65_536 }).length, 0, 'nothing is refused')
+  t.equal(failing({ programs }).length, 1, 'without a limit')
+  t.equal(
+    failing({ ...limited, capabilities: healthy.capabilities | (1n << 24n) }).length,
+    1,
+  )
+  t.match(failing({ ...limited, capabilities: cap(netAdmin, perfmon) }), [
+    { what: 'CAP_BPF' },
+    { what: 'program pl_connect4' },
+  ])
+})
+
 t.test('a refused program costs its feature, or everything', async (t) => {
   const refused = 'unknown func 99'
   const programs = [

@@ -133,7 +133,7 @@ export class Host {
     const lines = [
       `ip netns add ${this.tag}`,
       `ip -n ${this.tag} link set lo up`,
-      `ip -n ${this.tag} link add br0 type bridge`,
+      `ip -n ${this.tag} link add br0 address 02:00:00:00:00:01 type bridge`,
       `ip -n ${this.tag} addr add ${this.ip4}/24 dev br0`,
       `ip -n ${this.tag} addr add ${this.ip6}/64 dev br0 nodad`,
       `ip -n ${this.tag} link set br0 up`,

@@ -3,8 +3,7 @@
 import type { ChildProcess } from 'node:child_process'
 import { cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { cgroup2Mount, configuredMaps, openPins, type Tables } from '../../src/index.ts'
-import { KernelMap } from '../../src/kernel-map.ts'
+import { cgroup2Mount, configuredMaps, type Tables } from '../../src/index.ts'
 import type { Host } from './host.ts'
 import { nextLine } from './program.ts'
 
@@ -103,12 +102,4 @@ export function command(
   const answer = nextLine(child)
   child.stdin?.write(`${JSON.stringify({ op, tables })}\n`)
   return answer
-}
-
-/** Lets go of the datapath as a process does that ends: this one is still needed. */
-export function letGo(host: Host): void {
-  host.datapath.close()
-  const owner = new KernelMap('pl_owner', join(openPins(host.pinDir).maps, 'pl_owner'))
-  owner.setAll([[Buffer.alloc(4), Buffer.alloc(owner.valueSize)]])
-  owner.close()
 }
