@@ -134,19 +134,25 @@ const anyPolicy = fc
     key: fc.constantFrom('app', 'pod-template-hash'),
     named: fc.boolean(),
     block: fc.option(anyBlock),
+    mode: fc.constantFrom('Enforce', 'Shadow', 'enforce'),
   })
-  .map(({ n, key, named, block }) =>
-    object('NetworkPolicy', `policy-${n}`, {
-      spec: {
-        podSelector: { matchExpressions: [{ key, operator: 'Exists' }] },
-        ingress: [
-          {
-            ports: [{ port: named ? 'http' : 8080 }],
-            ...(block === null ? {} : { from: [{ ipBlock: block }] }),
-          },
-        ],
+  .map(({ n, key, named, block, mode }) =>
+    object(
+      'NetworkPolicy',
+      `policy-${n}`,
+      {
+        spec: {
+          podSelector: { matchExpressions: [{ key, operator: 'Exists' }] },
+          ingress: [
+            {
+              ports: [{ port: named ? 'http' : 8080 }],
+              ...(block === null ? {} : { from: [{ ipBlock: block }] }),
+            },
+          ],
+        },
       },
-    }),
+      { annotations: { 'mesh.pillion.dev/mode': mode } },
+    ),
   )
 const anyL7 = fc
   .record({ n: few, protocol: fc.constantFrom('http', 'grpc') })
