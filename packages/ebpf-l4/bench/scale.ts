@@ -11,7 +11,8 @@ import type { Resource, Resources } from '@pillion/contract'
 import { initialState, plan, type PlanContext, type Tables } from '../src/index.ts'
 import { native } from '../src/native.ts'
 import { Host } from '../test/support/host.ts'
-import { after, cluster, endpoint, policy, servicePort } from './objects.ts'
+import { endpoint, servicePort } from '../test/support/resources.ts'
+import { after, cluster, identityOf, somePolicy } from './objects.ts'
 
 const root = join(import.meta.dirname, '../../..')
 const client = join(root, 'bench/load/.output/connect')
@@ -33,9 +34,9 @@ const usedAddress = '172.31.0.1'
 const host = await Host.create(['client', 'a', 'b'])
 const [driver, a, b] = [host.pod('client'), host.pod('a'), host.pod('b')]
 const small = [
-  servicePort(used, usedAddress),
-  endpoint(used, a.ip4, 8080, a.identity),
-  endpoint(used, b.ip4, 8080, b.identity),
+  servicePort(used, [usedAddress]),
+  endpoint(used, a.ip4, { identity: a.identity }),
+  endpoint(used, b.ip4, { identity: b.identity }),
 ]
 const context: PlanContext = {
   ...{ node: 'node-1', cgroups: new Map(), nodeCgroupId: 1n },
@@ -182,9 +183,11 @@ try {
   const step = (i: number): number => {
     const service = 1 + (i % services)
     if (i % 10 === 9)
-      return full.change([policy(10_000 + service, 10_000 + ((service + i) % services))])
+      return full.change([
+        somePolicy(identityOf(service), identityOf((service + i) % services)),
+      ])
     const text = `10.200.${(i >> 8) & 255}.${i & 255}`
-    return full.change([endpoint(service, text, 8080, 10_000 + service)])
+    return full.change([endpoint(service, text, { identity: identityOf(service) })])
   }
   const single = Array.from({ length: 400 }, (_, i) => step(i))
 
@@ -201,8 +204,8 @@ try {
       else
         churning.push(
           full.change(
-            [endpoint(used, back.ip4, 8080, back.identity)],
-            [{ kind: 'endpoint', name: `scale/s${used}:80/TCP|${gone.ip4}:8080` }],
+            [endpoint(used, back.ip4, { identity: back.identity })],
+            [{ kind: 'endpoint', name: `shop/s${used}:80/TCP|${gone.ip4}:8080` }],
           ),
         )
     }
