@@ -418,7 +418,7 @@ enum counter {
 	COUNTER_DENY_OPEN, /* packets of connections that a later policy forbids */
 	COUNTER_ACCEL_REDIRECTED, /* messages */
 	COUNTER_ACCEL_TCP, /* messages of an accelerated pair that TCP carried: flow control */
-	COUNTER_ACCEL_BULK, /* messages of an accelerated pair that TCP carried: one-way run */
+	COUNTER_ACCEL_BULK, /* the same in a one-way run: every 32nd message */
 	COUNTER_MAP_FULL, /* an insert failed */
 	COUNTER_ORIGIN_MISSING, /* PILLION_ORIGIN asked for an unknown peer */
 	COUNTER_PARSE_ERROR, /* packet that cannot be judged: dropped */
