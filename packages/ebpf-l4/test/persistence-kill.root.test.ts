@@ -8,7 +8,7 @@ import { Host } from './support/host.ts'
 import { command, portable, startAgent } from './support/other-agent.ts'
 import { checksummed, connects, echo, finish, intact } from './support/streams.ts'
 
-const kills = 12
+const kills = 8
 const host = await Host.create(['client', 'server'], { acceleration: 'on' })
 const [client, server] = [host.pod('client'), host.pod('server')]
 t.teardown(() => host.close())
