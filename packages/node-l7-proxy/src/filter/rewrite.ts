@@ -8,7 +8,8 @@ export function rewritePath(path: string, edit: PathEdit, match: PathMatch): str
   const bare = question < 0 ? path : path.slice(0, question)
   const query = question < 0 ? '' : path.slice(question)
   if (edit.kind === 'full') return withSlash(edit.value) + query
-  const matched = match.kind === 'any' ? 0 : match.value.length
+  const matched =
+    match.kind === 'prefix' || match.kind === 'exact' ? match.value.length : 0
   const rest = bare.slice(matched)
   const prefix = edit.value.replace(/\/+$/, '')
   return (

@@ -1,27 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 // PURE: RouteTable of the contract -> Table of the request path.
 import {
-  type Backend,
-  type Filter,
-  type HeaderModifier,
+  L7Protocol,
   MatchKind,
   type NamedMatch,
-  type PathModifier,
   type RetryPolicy,
   type RouteRule,
   type RouteTable,
+  type SessionPersistence,
 } from '@pillion/contract'
 import { statusNumber } from '../grpc/status.ts'
+import { compileBackends, compileFilters, noFilters } from './compile-filters.ts'
+import { Pattern } from './pattern.ts'
 import type {
-  BackendRef,
   BudgetRule,
-  FilterSet,
-  HeaderEdit,
   NamedValue,
-  PathEdit,
   PathMatch,
   RetryRule,
   Rule,
+  SessionRule,
   Table,
 } from './table.ts'
 
@@ -46,13 +43,6 @@ export const defaultRetry: RetryRule = {
   backoffMs: baseBackoffMs,
   perTryTimeoutMs: 0,
   declared: false,
-}
-
-const noFilters: FilterSet = {
-  requestHeaders: undefined,
-  responseHeaders: undefined,
-  redirect: undefined,
-  rewrite: undefined,
 }
 
 /** Throws a TypeError that names the rule when it cannot be expressed; the caller keeps its last good table. */
@@ -112,17 +102,19 @@ function implicitRule(name: string, table: RouteTable, retry: RetryRule): Rule {
         serviceId: table.serviceId,
         cumulativeWeight: 1,
         filters: noFilters,
+        protocol: L7Protocol.UNSPECIFIED,
       },
     ],
     totalWeight: 1,
     requestTimeoutMs: table.requestTimeoutMs,
     backendTimeoutMs: table.backendTimeoutMs,
     retry,
+    session: undefined,
   }
 }
 
 function compileRule(rule: RouteRule, table: RouteTable, retry: RetryRule): Rule {
-  const backends = compileBackends(rule)
+  const backends = compileBackends(rule.backends)
   return {
     text: rule.text,
     routeKind: rule.routeKind,
@@ -131,15 +123,18 @@ function compileRule(rule: RouteRule, table: RouteTable, retry: RetryRule): Rule
     path: compilePath(rule),
     method: rule.match?.method ?? '',
     headers: (rule.match?.headers ?? []).map((match) =>
-      exact(rule, match, match.name.toLowerCase()),
+      compileValue(rule, match, match.name.toLowerCase()),
     ),
-    query: (rule.match?.query ?? []).map((match) => exact(rule, match, match.name)),
+    query: (rule.match?.query ?? []).map((match) =>
+      compileValue(rule, match, match.name),
+    ),
     filters: compileFilters(rule.filters),
     backends,
     totalWeight: backends.at(-1)?.cumulativeWeight ?? 0,
     requestTimeoutMs: rule.requestTimeoutMs || table.requestTimeoutMs,
     backendTimeoutMs: rule.backendTimeoutMs || table.backendTimeoutMs,
     retry: compileRetry(rule.retry, retry),
+    session: compileSession(rule.session),
   }
 }
 
@@ -147,6 +142,8 @@ function compilePath(rule: RouteRule): PathMatch {
   const path = rule.match?.path
   if (path === undefined || path.kind === MatchKind.UNSPECIFIED) return { kind: 'any' }
   if (path.kind === MatchKind.EXACT) return { kind: 'exact', value: path.value }
+  if (path.kind === MatchKind.REGULAR_EXPRESSION)
+    return { kind: 'regex', pattern: compilePattern(rule, path.value) }
   if (path.kind !== MatchKind.PATH_PREFIX) {
     throw new TypeError(`${rule.text}: path match of unknown kind ${path.kind}`)
   }
@@ -154,72 +151,37 @@ function compilePath(rule: RouteRule): PathMatch {
   return { kind: 'prefix', value: path.value.replace(/\/+$/, '') }
 }
 
-function exact(rule: RouteRule, match: NamedMatch, name: string): NamedValue {
-  if (match.kind !== MatchKind.EXACT && match.kind !== MatchKind.UNSPECIFIED) {
-    throw new TypeError(`${rule.text}: match on "${name}" of unknown kind ${match.kind}`)
+function compileValue(rule: RouteRule, match: NamedMatch, name: string): NamedValue {
+  const { kind, value } = match
+  if (kind === MatchKind.REGULAR_EXPRESSION)
+    return { name, value, pattern: compilePattern(rule, value) }
+  if (kind !== MatchKind.EXACT && kind !== MatchKind.UNSPECIFIED)
+    throw new TypeError(`${rule.text}: match on "${name}" of unknown kind ${kind}`)
+  return { name, value, pattern: undefined }
+}
+
+function compilePattern(rule: RouteRule, source: string): Pattern {
+  try {
+    return new Pattern(source)
+  } catch (error) {
+    throw new TypeError(`${rule.text}: "${source}" is no regular expression`, {
+      cause: error,
+    })
   }
-  return { name, value: match.value }
 }
 
-function compileBackends(rule: RouteRule): BackendRef[] {
-  let cumulativeWeight = 0
-  return rule.backends
-    .filter((backend: Backend) => backend.weight > 0)
-    .map((backend) => ({
-      servicePort: backend.servicePort === '' ? undefined : backend.servicePort,
-      serviceId: backend.serviceId,
-      cumulativeWeight: (cumulativeWeight += backend.weight),
-      filters: compileFilters(backend.filters),
-    }))
-}
-
-function compileFilters(filters: readonly Filter[]): FilterSet {
-  if (filters.length === 0) return noFilters
-  const set: { -readonly [K in keyof FilterSet]: FilterSet[K] } = { ...noFilters }
-  for (const { body } of filters) {
-    switch (body?.$case) {
-      case 'requestHeaders':
-        set.requestHeaders = compileEdit(body.value)
-        break
-      case 'responseHeaders':
-        set.responseHeaders = compileEdit(body.value)
-        break
-      case 'redirect':
-        set.redirect = {
-          scheme: body.value.scheme || undefined,
-          hostname: body.value.hostname || undefined,
-          port: body.value.port || undefined,
-          path: compilePathEdit(body.value.path),
-          status: body.value.status || 302,
-        }
-        break
-      case 'rewrite':
-        set.rewrite = {
-          hostname: body.value.hostname || undefined,
-          path: compilePathEdit(body.value.path),
-        }
-        break
-      case undefined:
-        throw new TypeError('a filter of a kind that this proxy does not know')
-    }
-  }
-  return set
-}
-
-function compileEdit(edit: HeaderModifier): HeaderEdit {
-  const pairs = (list: HeaderModifier['set']): [string, string][] =>
-    list.map(({ name, value }) => [name.toLowerCase(), value])
+function compileSession(
+  session: SessionPersistence | undefined,
+): SessionRule | undefined {
+  if (session === undefined) return undefined
   return {
-    set: pairs(edit.set),
-    add: pairs(edit.add),
-    remove: edit.remove.map((name) => name.toLowerCase()),
+    // Header names are compared in lower case, cookies as they are.
+    name: session.header ? session.name.toLowerCase() : session.name,
+    kind: session.header ? 'header' : 'cookie',
+    permanent: session.permanent,
+    absoluteSeconds: session.absoluteTimeoutSeconds,
+    idleSeconds: session.idleTimeoutSeconds,
   }
-}
-
-function compilePathEdit(path: PathModifier | undefined): PathEdit | undefined {
-  if (path?.full !== undefined) return { kind: 'full', value: path.full }
-  if (path?.prefix !== undefined) return { kind: 'prefix', value: path.prefix }
-  return undefined
 }
 
 function compileRetry(policy: RetryPolicy | undefined, fallback: RetryRule): RetryRule {

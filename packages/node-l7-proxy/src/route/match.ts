@@ -48,6 +48,7 @@ function matches(rule: Rule, request: RouteRequest): boolean {
 
 function matchesPath(match: PathMatch, path: string): boolean {
   if (match.kind === 'any') return true
+  if (match.kind === 'regex') return match.pattern.matches(withoutQuery(path))
   const { value } = match
   if (!path.startsWith(value)) return false
   const next = path.charCodeAt(value.length) // NaN at the end
@@ -56,12 +57,21 @@ function matchesPath(match: PathMatch, path: string): boolean {
 }
 
 function hasHeader(request: RouteRequest, want: NamedValue): boolean {
-  if (want.name === 'host') return request.authority === want.value
+  if (want.name === 'host') return isValue(want, request.authority)
   const { headers } = request
   for (let i = 0; i < headers.length; i += 2) {
-    if (headers[i] === want.name && headers[i + 1] === want.value) return true
+    if (headers[i] === want.name && isValue(want, headers[i + 1] ?? '')) return true
   }
   return false
+}
+
+function isValue({ value, pattern }: NamedValue, text: string): boolean {
+  return pattern === undefined ? text === value : pattern.matches(text)
+}
+
+function withoutQuery(path: string): string {
+  const question = path.indexOf('?')
+  return question < 0 ? path : path.slice(0, question)
 }
 
 /** The first value of a repeated parameter counts, as HTTPQueryParamMatch recommends. */
@@ -75,7 +85,10 @@ function matchesQuery(wanted: readonly NamedValue[], path: string): boolean {
     if (!values.has(name))
       values.set(name, equals < 0 ? '' : decode(pair.slice(equals + 1)))
   }
-  return wanted.every(({ name, value }) => values.get(name) === value)
+  return wanted.every((want) => {
+    const value = values.get(want.name)
+    return value !== undefined && isValue(want, value)
+  })
 }
 
 function decode(text: string): string {

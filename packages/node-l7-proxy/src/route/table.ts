@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The compiled form of a RouteTable: what the request path reads. Immutable; a new configuration is a new table.
+import type { L7Protocol } from '@pillion/contract'
 import type { Headers } from '../headers.ts'
+import type { Pattern } from './pattern.ts'
 
 /** What a rule is matched against. */
 export type RouteRequest = {
@@ -35,12 +37,32 @@ export type RewriteSpec = {
   readonly path: PathEdit | undefined
 }
 
-/** At most one of each kind, as Gateway API demands. */
+/** GEP-1767. */
+export type CorsSpec = {
+  readonly allowsOrigin: (origin: string) => boolean
+  readonly credentials: boolean
+  /** undefined: what the preflight asks for. */
+  readonly methods: string | undefined
+  readonly headers: string | undefined
+  /** '': none. */
+  readonly expose: string
+  readonly maxAgeSeconds: number
+}
+
+export type MirrorSpec = {
+  readonly backend: BackendRef
+  /** Of the requests, 0 to 1. */
+  readonly share: number
+}
+
+/** At most one of each kind but mirrors, as Gateway API demands. */
 export type FilterSet = {
   readonly requestHeaders: HeaderEdit | undefined
   readonly responseHeaders: HeaderEdit | undefined
   readonly redirect: RedirectSpec | undefined
   readonly rewrite: RewriteSpec | undefined
+  readonly cors: CorsSpec | undefined
+  readonly mirrors: readonly MirrorSpec[]
 }
 
 export type PathMatch =
@@ -48,8 +70,14 @@ export type PathMatch =
   | { readonly kind: 'exact'; readonly value: string }
   /** Without the trailing slash; '' is any path. */
   | { readonly kind: 'prefix'; readonly value: string }
+  | { readonly kind: 'regex'; readonly pattern: Pattern }
 
-export type NamedValue = { readonly name: string; readonly value: string }
+/** What a header or a query parameter must be: this text, or what the pattern is about. */
+export type NamedValue = {
+  readonly name: string
+  readonly value: string
+  readonly pattern: Pattern | undefined
+}
 
 export type BackendRef = {
   /** Name of the ServicePort; undefined: the reference is invalid, its share is answered with 500. */
@@ -58,6 +86,17 @@ export type BackendRef = {
   /** Sum of the weights up to and with this one. */
   readonly cumulativeWeight: number
   readonly filters: FilterSet
+  /** For a ServicePort that is not declared; UNSPECIFIED: as the client spoke. */
+  readonly protocol: L7Protocol
+}
+
+/** GEP-1619. Times of 0 are none. */
+export type SessionRule = {
+  readonly name: string
+  readonly kind: 'cookie' | 'header'
+  readonly permanent: boolean
+  readonly absoluteSeconds: number
+  readonly idleSeconds: number
 }
 
 /** GEP-1731. `attempts` are retries in addition to the first try. */
@@ -89,6 +128,7 @@ export type Rule = {
   readonly requestTimeoutMs: number
   readonly backendTimeoutMs: number
   readonly retry: RetryRule
+  readonly session: SessionRule | undefined
 }
 
 /** GEP-3388. */

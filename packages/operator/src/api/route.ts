@@ -3,15 +3,10 @@
 // route's condition can say so; a field that does not exist is an error.
 import { z } from 'zod'
 import { metadata } from './core.ts'
+import { checkPattern } from './pattern.ts'
+import { backendRef, filters, headerName, methods } from './route-filter.ts'
 import { dnsName, duration, list, portNumber } from './scalar.ts'
-
-const headerName = z.string().regex(/^[A-Za-z0-9!#$%&'*+\-.^_`|~]{1,256}$/, {
-  error: 'must be a header name (RFC 9110, 5.1)',
-})
-// A line break would be a second header.
-const headerValue = z
-  .string()
-  .regex(/^[^\r\n\0]*$/, { error: 'must not contain a line break' })
+import { sessionPersistence } from './session.ts'
 
 const parentRef = z.strictObject({
   group: z.string().default('gateway.networking.k8s.io'),
@@ -30,7 +25,7 @@ const path = z
     value: z.string().max(1024).default('/'),
   })
   .superRefine(({ type, value }, context) => {
-    if (type === 'RegularExpression') return
+    if (type === 'RegularExpression') return checkPattern(context, 'value', value)
     const bad = (message: string): void =>
       context.addIssue({ code: 'custom', path: ['value'], message })
     if (!value.startsWith('/')) bad('must start with "/"')
@@ -43,131 +38,15 @@ const path = z
   })
 
 const valueMatch = (name: typeof headerName | z.ZodString) =>
-  z.strictObject({
-    type: z.enum(['Exact', 'RegularExpression']).default('Exact'),
-    name,
-    value: z.string().max(4096),
-  })
-
-const header = z.strictObject({ name: headerName, value: headerValue })
-const headerModifier = z.strictObject({
-  set: list(header, 16),
-  add: list(header, 16),
-  remove: list(headerName, 16),
-})
-export type HeaderModifier = z.output<typeof headerModifier>
-
-const pathModifier = z
-  .strictObject({
-    type: z.enum(['ReplaceFullPath', 'ReplacePrefixMatch']),
-    replaceFullPath: z.string().max(1024).optional(),
-    replacePrefixMatch: z.string().max(1024).optional(),
-  })
-  .superRefine((modifier, context) => {
-    const field =
-      modifier.type === 'ReplaceFullPath' ? 'replaceFullPath' : 'replacePrefixMatch'
-    const other = field === 'replaceFullPath' ? 'replacePrefixMatch' : 'replaceFullPath'
-    if (modifier[field] === undefined) {
-      context.addIssue({
-        code: 'custom',
-        path: [field],
-        message: `missing; type is ${modifier.type}`,
-      })
-    }
-    if (modifier[other] !== undefined) {
-      context.addIssue({
-        code: 'custom',
-        path: [other],
-        message: `does not go with type ${modifier.type}`,
-      })
-    }
-  })
-export type PathModifier = z.output<typeof pathModifier>
-
-const redirect = z.strictObject({
-  scheme: z.enum(['http', 'https']).optional(),
-  hostname: dnsName.optional(),
-  path: pathModifier.optional(),
-  port: portNumber.nullish(),
-  statusCode: z
-    .union(
-      [z.literal(301), z.literal(302), z.literal(303), z.literal(307), z.literal(308)],
-      {
-        error: 'must be one of 301, 302, 303, 307, 308',
-      },
-    )
-    .default(302),
-})
-export type Redirect = z.output<typeof redirect>
-const rewrite = z.strictObject({
-  hostname: dnsName.optional(),
-  path: pathModifier.optional(),
-})
-export type Rewrite = z.output<typeof rewrite>
-
-/** Field that holds the content of each type of filter. */
-const filterFields = {
-  RequestHeaderModifier: 'requestHeaderModifier',
-  ResponseHeaderModifier: 'responseHeaderModifier',
-  RequestRedirect: 'requestRedirect',
-  URLRewrite: 'urlRewrite',
-  RequestMirror: 'requestMirror',
-  CORS: 'cors',
-  ExternalAuth: 'externalAuth',
-  ExtensionRef: 'extensionRef',
-} as const
-
-const filter = z
-  .strictObject({
-    type: z.enum(Object.keys(filterFields) as (keyof typeof filterFields)[]),
-    requestHeaderModifier: headerModifier.optional(),
-    responseHeaderModifier: headerModifier.optional(),
-    requestRedirect: redirect.optional(),
-    urlRewrite: rewrite.optional(),
-    requestMirror: z.unknown().optional(),
-    cors: z.unknown().optional(),
-    externalAuth: z.unknown().optional(),
-    extensionRef: z.unknown().optional(),
-  })
-  .superRefine((value, context) => {
-    for (const [type, field] of Object.entries(filterFields)) {
-      const wanted = type === value.type
-      if (wanted === (value[field] !== undefined)) continue
-      const message = wanted
-        ? `missing; type is ${type}`
-        : `does not go with type ${value.type}`
-      context.addIssue({ code: 'custom', path: [field], message })
-    }
-  })
-export type RouteFilter = z.output<typeof filter>
-
-const filters = list(filter, 16).superRefine((items, context) => {
-  const seen = new Set<string>()
-  for (const [i, { type }] of items.entries()) {
-    if (seen.has(type) && type !== 'RequestMirror' && type !== 'ExtensionRef') {
-      context.addIssue({
-        code: 'custom',
-        path: [i, 'type'],
-        message: `${type} may be used once only`,
-      })
-    }
-    seen.add(type)
-  }
-  if (seen.has('URLRewrite') && seen.has('RequestRedirect')) {
-    context.addIssue({ code: 'custom', message: 'RequestRedirect excludes URLRewrite' })
-  }
-})
-
-const backendRef = z.strictObject({
-  group: z.string().default(''),
-  kind: z.string().default('Service'),
-  namespace: dnsName.nullish(),
-  name: dnsName,
-  port: portNumber.nullish(),
-  weight: z.int().min(0).max(1_000_000).default(1),
-  filters,
-})
-export type BackendRef = z.output<typeof backendRef>
+  z
+    .strictObject({
+      type: z.enum(['Exact', 'RegularExpression']).default('Exact'),
+      name,
+      value: z.string().max(4096),
+    })
+    .superRefine(({ type, value }, context) => {
+      if (type === 'RegularExpression') checkPattern(context, 'value', value)
+    })
 
 /** GEP-1731, the text of August 2026: attempts are retries, codes 400 to 599, backoff a base interval. */
 const retry = z.strictObject({
@@ -190,18 +69,6 @@ const timeouts = z
     })
   })
 
-const methods = [
-  'GET',
-  'HEAD',
-  'POST',
-  'PUT',
-  'DELETE',
-  'CONNECT',
-  'OPTIONS',
-  'TRACE',
-  'PATCH',
-] as const
-
 const httpRule = z
   .strictObject({
     name: z.string().max(253).nullish(),
@@ -218,7 +85,7 @@ const httpRule = z
     backendRefs: list(backendRef, 16),
     timeouts: timeouts.optional(),
     retry: retry.optional(),
-    sessionPersistence: z.unknown().optional(),
+    sessionPersistence: sessionPersistence.optional(),
   })
   .superRefine((rule, context) => {
     const redirects = rule.filters.some(({ type }) => type === 'RequestRedirect')
@@ -262,14 +129,15 @@ const grpcMethod = z
     if (match.service === undefined && match.method === undefined) {
       context.addIssue({ code: 'custom', message: 'must have service or method' })
     }
-    if (match.type !== 'Exact') return
     for (const field of ['service', 'method'] as const) {
-      if (match[field] === undefined || grpcName.safeParse(match[field]).success) continue
-      context.addIssue({
-        code: 'custom',
-        path: [field],
-        message: `must be the name of a gRPC ${field}`,
-      })
+      if (match[field] === undefined) continue
+      if (match.type === 'RegularExpression') checkPattern(context, field, match[field])
+      else if (!grpcName.safeParse(match[field]).success)
+        context.addIssue({
+          code: 'custom',
+          path: [field],
+          message: `must be the name of a gRPC ${field}`,
+        })
     }
   })
 
@@ -289,7 +157,7 @@ export const grpcRoute = z.object({
         ),
         filters,
         backendRefs: list(backendRef, 16),
-        sessionPersistence: z.unknown().optional(),
+        sessionPersistence: sessionPersistence.optional(),
       }),
       64,
     ),

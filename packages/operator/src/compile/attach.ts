@@ -45,13 +45,16 @@ export function servicePortName(service: Service, port: Port): string {
   return `${service.metadata.namespace}/${service.metadata.name}:${port.port}/${port.protocol}`
 }
 
-/** appProtocols that an HTTP or gRPC route may stand in front of; a port that says another word is left alone. */
-const routable = new Set([
-  'http',
-  'http2',
-  'grpc',
-  'kubernetes.io/h2c',
-  'kubernetes.io/ws',
+/**
+ * appProtocols that an HTTP or gRPC route may stand in front of (GEP-1911, KEP-3726, and the names that meshes have long used),
+ * and what is spoken there; a port that says another word is left alone. WebSocket is an Upgrade of HTTP/1.1.
+ */
+export const appProtocols: ReadonlyMap<string, L7Protocol> = new Map([
+  ['http', L7Protocol.HTTP],
+  ['http2', L7Protocol.HTTP2],
+  ['grpc', L7Protocol.GRPC],
+  ['kubernetes.io/h2c', L7Protocol.HTTP2],
+  ['kubernetes.io/ws', L7Protocol.HTTP],
 ])
 
 /** What becomes of a parentRef: the ports that it means, and why it does not apply, if it does not. */
@@ -162,7 +165,7 @@ function targetsOf(
       // Without a port the route is for all ports, but never for one that says that it is no HTTP.
       (port !== undefined ||
         section !== undefined ||
-        routable.has(candidate.appProtocol ?? 'http')),
+        appProtocols.has(candidate.appProtocol ?? 'http')),
   )
   if (found.length === 0) return noPort(service, port ?? section ?? 'for HTTP or gRPC')
   return found.map((candidate) => ({
@@ -216,7 +219,7 @@ const protocols = {
 
 function impliedProtocol(route: Route | undefined, port: Port | undefined): L7Protocol {
   if (route?.kind === 'GRPCRoute') return L7Protocol.GRPC
-  return port?.appProtocol === 'kubernetes.io/h2c' ? L7Protocol.HTTP2 : L7Protocol.HTTP
+  return appProtocols.get(port?.appProtocol ?? 'http') ?? L7Protocol.HTTP
 }
 
 /** L7Services by ServicePort name: one that names the port before one that names all; then the older one, then by name. */

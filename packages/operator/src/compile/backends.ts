@@ -1,20 +1,55 @@
 // SPDX-License-Identifier: Apache-2.0
 // PURE: backendRefs of routes to ServicePorts.
-import type { Backend } from '@pillion/contract'
+import { type Backend, type Filter, L7Protocol } from '@pillion/contract'
 import { keyOf } from '../api/object.ts'
-import type { BackendRef } from '../api/route.ts'
+import type { BackendObjectRef, RouteFilter } from '../api/route-filter.ts'
 import type { Snapshot } from '../index/objects.ts'
-import { servicePortName, type Route } from './attach.ts'
+import { appProtocols, servicePortName, type Route } from './attach.ts'
 import type { Condition } from './condition.ts'
 import { compileFilters } from './filters.ts'
 import { numberOf, type Pool } from './pool.ts'
 import { missingService, noPort } from './wording.ts'
 
-/** Resolves backendRefs, and remembers per route what could not be resolved. */
+/** What could not be resolved for a route. What it costs is said once for each kind of reference. */
+interface Problem {
+  readonly reason: string
+  readonly backends: Set<string>
+  readonly mirrors: Set<string>
+}
+
+interface Place {
+  readonly route: Route
+  /** "spec.rules[0].backendRefs[1]". */
+  readonly at: string
+  readonly use: 'backends' | 'mirrors'
+}
+
+/** The Gateway API wants the share of an invalid backend to fail, and says nothing of mirrors: no copy is sent. */
+const costs = {
+  backends: 'their share of requests is answered with 500',
+  mirrors: 'no copy is sent there',
+} as const
+
+const nowhere: Backend = {
+  servicePort: '',
+  serviceId: 0,
+  weight: 1,
+  filters: [],
+  protocol: L7Protocol.UNSPECIFIED,
+}
+
+const resolved: Condition = {
+  type: 'ResolvedRefs',
+  status: 'True',
+  reason: 'ResolvedRefs',
+  message: 'every backend exists',
+}
+
+/** Resolves backendRefs and mirrors, and remembers per route what could not be resolved. */
 export class Backends {
   readonly #snapshot: Snapshot
   readonly #ids: Pool
-  readonly #problems = new Map<string, { reason: string; messages: Set<string> }>()
+  readonly #problems = new Map<string, Problem>()
   readonly #seen = new Set<string>()
 
   constructor(snapshot: Snapshot, ids: Pool) {
@@ -25,61 +60,57 @@ export class Backends {
   of(route: Route, rule: Route['spec']['rules'][number], index: number): Backend[] {
     this.#seen.add(keyOf(route))
     const redirects = rule.filters.some(({ type }) => type === 'RequestRedirect')
-    if (rule.backendRefs.length === 0 && !redirects) {
-      // A rule that leads nowhere answers 500, as one whose backends are all invalid.
-      return [{ servicePort: '', serviceId: 0, weight: 1, filters: [] }]
-    }
+    // A rule that leads nowhere answers 500, as one whose backends are all invalid.
+    if (rule.backendRefs.length === 0 && !redirects) return [nowhere]
     return rule.backendRefs.map((ref, i) => {
-      const name = this.#resolve(route, ref, `spec.rules[${index}].backendRefs[${i}]`)
-      const serviceId = name === '' ? 0 : numberOf(this.#ids, name)
+      const at = `spec.rules[${index}].backendRefs[${i}]`
       return {
-        servicePort: name,
-        serviceId,
+        ...this.#resolve({ route, at, use: 'backends' }, ref),
         weight: ref.weight,
-        filters: compileFilters(ref.filters),
+        filters: this.filters(route, ref.filters, at),
       }
     })
   }
 
-  conditions(): Map<string, Condition> {
-    return new Map(
-      [...this.#seen].map((key) => {
-        const problem = this.#problems.get(key)
-        return [
-          key,
-          problem === undefined
-            ? {
-                type: 'ResolvedRefs',
-                status: 'True',
-                reason: 'ResolvedRefs',
-                message: 'every backend exists',
-              }
-            : {
-                type: 'ResolvedRefs',
-                status: 'False',
-                reason: problem.reason,
-                // What it costs, once: the Gateway API wants the share of such a backend to fail.
-                message: `${[...problem.messages].join('; ')}; their share of requests is answered with 500`,
-              },
-        ]
-      }),
+  /** `at` is the field that the filters are in, "spec.rules[0]". */
+  filters(route: Route, filters: readonly RouteFilter[], at: string): Filter[] {
+    return compileFilters(filters, at, (ref, place) =>
+      this.#resolve({ route, at: place, use: 'mirrors' }, ref),
     )
   }
 
-  /** Name of the ServicePort; '' when the reference is invalid: its share of requests is answered with 500. */
-  #resolve(route: Route, ref: BackendRef, at: string): string {
-    const bad = (reason: string, message: string): string => {
-      const key = keyOf(route)
-      const problem = this.#problems.get(key) ?? { reason, messages: new Set() }
-      problem.messages.add(`${at}: ${message}`)
+  conditions(): Map<string, Condition> {
+    return new Map([...this.#seen].map((key) => [key, this.#condition(key)]))
+  }
+
+  #condition(key: string): Condition {
+    const problem = this.#problems.get(key)
+    if (problem === undefined) return resolved
+    const message = (['backends', 'mirrors'] as const)
+      .filter((use) => problem[use].size > 0)
+      .map((use) => `${[...problem[use]].join('; ')}; ${costs[use]}`)
+      .join('; ')
+    return { ...resolved, status: 'False', reason: problem.reason, message }
+  }
+
+  /** The ServicePort and how it is spoken to; `nowhere` when the reference is invalid. */
+  #resolve(place: Place, ref: BackendObjectRef): Backend {
+    const bad = (reason: string, message: string): Backend => {
+      const key = keyOf(place.route)
+      const problem = this.#problems.get(key) ?? {
+        reason,
+        backends: new Set(),
+        mirrors: new Set(),
+      }
+      problem[place.use].add(`${place.at}: ${message}`)
       this.#problems.set(key, problem)
-      return ''
+      return nowhere
     }
     if ((ref.group !== '' && ref.group !== 'core') || ref.kind !== 'Service') {
       const kind = ref.group === '' ? ref.kind : `${ref.group}/${ref.kind}`
       return bad('InvalidKind', `kind ${kind} is not supported, only Service`)
     }
-    const name = `${ref.namespace ?? route.metadata.namespace}/${ref.name}`
+    const name = `${ref.namespace ?? place.route.metadata.namespace}/${ref.name}`
     const service = this.#snapshot.Service.get(name)
     if (service === undefined) return bad('BackendNotFound', missingService(name))
     if (service.spec.type === 'ExternalName')
@@ -90,6 +121,16 @@ export class Backends {
       (each) => each.port === ref.port && each.protocol === 'TCP',
     )
     if (port === undefined) return bad('BackendNotFound', noPort(service, ref.port))
-    return servicePortName(service, port)
+    const said = port.appProtocol ?? undefined
+    const protocol = said === undefined ? L7Protocol.UNSPECIFIED : appProtocols.get(said)
+    // GEP-1911: a backend that cannot be spoken to is an invalid one.
+    if (protocol === undefined)
+      return bad(
+        'UnsupportedProtocol',
+        `port ${ref.port} of Service ${name} has appProtocol ${said}; supported are ${[...appProtocols.keys()].join(', ')}`,
+      )
+    const servicePort = servicePortName(service, port)
+    const serviceId = numberOf(this.#ids, servicePort)
+    return { ...nowhere, servicePort, serviceId, protocol }
   }
 }

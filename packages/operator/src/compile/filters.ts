@@ -1,15 +1,46 @@
 // SPDX-License-Identifier: Apache-2.0
 // PURE: the filters of routes and backends that are carried out (unsupported.ts refuses routes with others).
 import type {
+  Backend,
+  Cors as WireCors,
   Filter,
   HeaderModifier as WireModifier,
+  Mirror as WireMirror,
   PathModifier as WirePath,
 } from '@pillion/contract'
-import type { HeaderModifier, PathModifier, Redirect, RouteFilter } from '../api/route.ts'
+import type {
+  BackendObjectRef,
+  Cors,
+  HeaderModifier,
+  Mirror,
+  PathModifier,
+  Redirect,
+  RouteFilter,
+} from '../api/route-filter.ts'
 
-export function compileFilters(filters: readonly RouteFilter[]): Filter[] {
-  return filters.flatMap((filter) => {
-    const body = compileFilter(filter)
+/** Finds the ServicePort of a mirror; `at` is the field of the filter, "spec.rules[0].filters[1]". */
+export type ResolveMirror = (ref: BackendObjectRef, at: string) => Backend
+
+/** `at` is the field that the list is in, "spec.rules[0]". */
+export function compileFilters(
+  filters: readonly RouteFilter[],
+  at: string,
+  resolve: ResolveMirror,
+): Filter[] {
+  return filters.flatMap((filter, i) => {
+    const { requestMirror } = filter
+    const body: Filter['body'] = requestMirror
+      ? {
+          $case: 'mirror',
+          value: mirror(
+            requestMirror,
+            resolve(
+              requestMirror.backendRef,
+              `${at}.filters[${i}].requestMirror.backendRef`,
+            ),
+          ),
+        }
+      : compileFilter(filter)
     return body === undefined ? [] : [{ body }]
   })
 }
@@ -17,6 +48,7 @@ export function compileFilters(filters: readonly RouteFilter[]): Filter[] {
 function compileFilter(filter: RouteFilter): Filter['body'] {
   const { requestHeaderModifier, responseHeaderModifier, requestRedirect, urlRewrite } =
     filter
+  if (filter.cors) return { $case: 'cors', value: cors(filter.cors) }
   if (requestHeaderModifier)
     return { $case: 'requestHeaders', value: headers(requestHeaderModifier) }
   if (responseHeaderModifier)
@@ -27,6 +59,23 @@ function compileFilter(filter: RouteFilter): Filter['body'] {
     return { $case: 'rewrite', value }
   }
   return undefined
+}
+
+/** Without percent and fraction every request is copied. */
+function mirror({ percent, fraction }: Mirror, backend: Backend): WireMirror {
+  const share = fraction ?? { numerator: percent ?? 100, denominator: 100 }
+  return { backend, ...share }
+}
+
+function cors(filter: Cors): WireCors {
+  return {
+    allowOrigins: filter.allowOrigins,
+    allowCredentials: filter.allowCredentials ?? false,
+    allowMethods: filter.allowMethods,
+    allowHeaders: filter.allowHeaders,
+    exposeHeaders: filter.exposeHeaders,
+    maxAgeSeconds: filter.maxAge,
+  }
 }
 
 function headers({ set, add, remove }: HeaderModifier): WireModifier {

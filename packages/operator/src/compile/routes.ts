@@ -1,22 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 // PURE: the route tables of declared ServicePorts, sorted by the precedence of the Gateway API. O(routes), whenever a route,
 // an L7Service or the set of Services changed.
-import {
-  MatchKind,
-  type NamedMatch,
-  type RouteMatch,
-  type RouteRule,
-  type RouteTable,
-  keep,
-} from '@pillion/contract'
+import { type RouteRule, type RouteTable, keep } from '@pillion/contract'
 import type { ApiObject } from '../api/object.ts'
 import type { RouteRetry } from '../api/route.ts'
+import type { SessionPersistence } from '../api/session.ts'
 import type { Retries } from '../api/mesh.ts'
 import type { Snapshot } from '../index/objects.ts'
 import { byAge, type Declaration, type Route } from './attach.ts'
 import { Backends } from './backends.ts'
 import type { Condition } from './condition.ts'
-import { compileFilters } from './filters.ts'
+import {
+  anyGrpc,
+  anyHttp,
+  type GrpcMatch,
+  grpcMatch,
+  type HttpMatch,
+  httpMatch,
+  precedence,
+} from './matches.ts'
 import { numberOf, type Pool } from './pool.ts'
 
 export interface Routes {
@@ -75,9 +77,8 @@ export function compileRoutes(
     const hasRoutes = producers.length + consumers.length > 0
     if (!hasRoutes && !hasDefaults(declaration)) continue
     tables.set(name, { serviceId, rules, hasRoutes, ...defaults(declaration) })
-    for (const { backends } of rules) {
-      for (const { servicePort } of backends)
-        if (servicePort !== '') reachable.add(servicePort)
+    for (const servicePort of rules.flatMap(destinations)) {
+      if (servicePort !== '') reachable.add(servicePort)
     }
   }
   return {
@@ -85,6 +86,15 @@ export function compileRoutes(
     reachable,
     conditions: refs.conditions(),
   }
+}
+
+/** Where a rule leads, copies included. */
+function destinations({ backends, filters }: RouteRule): string[] {
+  const lists = [filters, ...backends.map((backend) => backend.filters)]
+  const mirrors = lists
+    .flat()
+    .flatMap(({ body }) => (body?.$case === 'mirror' ? [body.value.backend] : []))
+  return [...backends, ...mirrors].map((backend) => backend?.servicePort ?? '')
 }
 
 function hasDefaults({ l7Service, retryConstraint }: Declaration): boolean {
@@ -143,8 +153,6 @@ function routeRetry(retry: RouteRetry): NonNullable<RouteRule['retry']> {
 }
 
 type HttpRule = ApiObject<'HTTPRoute'>['spec']['rules'][number]
-type HttpMatch = HttpRule['matches'][number]
-type GrpcMatch = ApiObject<'GRPCRoute'>['spec']['rules'][number]['matches'][number]
 
 function routeRules(route: Route, declaration: Declaration, refs: Backends): Sortable[] {
   return route.spec.rules.flatMap((rule, i) => {
@@ -155,8 +163,9 @@ function routeRules(route: Route, declaration: Declaration, refs: Backends): Sor
       routeNamespace: namespace,
       routeName: name,
       consumerNamespace: '',
-      filters: compileFilters(rule.filters),
+      filters: refs.filters(route, rule.filters, `spec.rules[${i}]`),
       backends: refs.of(route, rule, i),
+      session: rule.sessionPersistence && session(route, rule.sessionPersistence, i),
       ...limits(route.kind === 'HTTPRoute' ? (rule as HttpRule) : undefined, declaration),
     }
     const matches =
@@ -171,12 +180,22 @@ function routeRules(route: Route, declaration: Declaration, refs: Backends): Sor
   })
 }
 
-const anyHttp: HttpMatch = {
-  path: { type: 'PathPrefix', value: '/' },
-  headers: [],
-  queryParams: [],
+/** Rules without a name for their session get one of their own: two rules must not overwrite each other's token. */
+function session(
+  { metadata: { namespace, name } }: Route,
+  persistence: SessionPersistence,
+  index: number,
+): NonNullable<RouteRule['session']> {
+  const { sessionName, type, cookieConfig, absoluteTimeout, idleTimeout } = persistence
+  const seconds = (ms: number | null | undefined): number => Math.ceil((ms ?? 0) / 1000)
+  return {
+    name: sessionName ?? `pillion-${namespace}-${name}-${index}`,
+    header: type === 'Header',
+    permanent: cookieConfig?.lifetimeType === 'Permanent',
+    absoluteTimeoutSeconds: seconds(absoluteTimeout),
+    idleTimeoutSeconds: seconds(idleTimeout),
+  }
 }
-const anyGrpc: GrpcMatch = { headers: [] }
 
 function limits(
   rule: HttpRule | undefined,
@@ -192,68 +211,6 @@ function limits(
   }
 }
 
-interface Match {
-  readonly match: RouteMatch
-  readonly rank: readonly number[]
-}
-
-/** Exact path, then the longest prefix, then method, then the number of headers, then of query parameters. */
-function httpMatch({ path, headers, queryParams, method }: HttpMatch): Match {
-  const exact = path.type === 'Exact'
-  // "/v2/" and "/v2" are the same prefix.
-  const value = exact ? path.value : path.value.replace(/\/+$/, '') || '/'
-  const kind = exact ? MatchKind.EXACT : MatchKind.PATH_PREFIX
-  const names = values(headers, (name) => name.toLowerCase())
-  const query = values(queryParams, (name) => name)
-  return {
-    match: { path: { kind, value }, method: method ?? '', headers: names, query },
-    rank: [
-      Number(exact),
-      value.length,
-      Number(method !== undefined),
-      names.length,
-      query.length,
-    ],
-  }
-}
-
-/** Characters of the service, then of the method, then the number of headers. */
-function grpcMatch({ method, headers }: GrpcMatch): Match {
-  const names = values(headers, (name) => name.toLowerCase())
-  const service = method?.service ?? ''
-  const call = method?.method ?? ''
-  const path =
-    call !== ''
-      ? { kind: MatchKind.EXACT, value: `/${service}/${call}` }
-      : { kind: MatchKind.PATH_PREFIX, value: `/${service}` }
-  return {
-    match: { path, method: '', headers: names, query: [] },
-    rank: [service.length, call.length, names.length],
-  }
-}
-
-/** Of several matches of one name only the first counts (HTTPHeaderMatch, HTTPQueryParamMatch). */
-function values(
-  matches: readonly { name: string; value: string }[],
-  spell: (name: string) => string,
-): NamedMatch[] {
-  const out = new Map<string, NamedMatch>()
-  for (const { name, value } of matches) {
-    const spelled = spell(name)
-    if (!out.has(spelled))
-      out.set(spelled, { name: spelled, kind: MatchKind.EXACT, value })
-  }
-  return [...out.values()]
-}
-
 function sorted(rules: readonly Sortable[]): RouteRule[] {
-  return [...rules].sort(precedence).map(({ rule }) => rule)
-}
-
-function precedence(a: Sortable, b: Sortable): number {
-  for (const [i, rank] of a.rank.entries()) {
-    const difference = (b.rank[i] ?? 0) - rank
-    if (difference !== 0) return difference
-  }
-  return 0
+  return [...rules].sort((a, b) => precedence(a.rank, b.rank)).map(({ rule }) => rule)
 }

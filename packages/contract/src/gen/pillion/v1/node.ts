@@ -189,6 +189,8 @@ export const MatchKind = {
   EXACT: 1,
   /** PATH_PREFIX - By path element: "/v2" matches "/v2" and "/v2/x", not "/v2x". */
   PATH_PREFIX: 2,
+  /** REGULAR_EXPRESSION - RE2 syntax, over the whole value. */
+  REGULAR_EXPRESSION: 3,
 } as const;
 
 export type MatchKind = typeof MatchKind[keyof typeof MatchKind];
@@ -197,6 +199,7 @@ export namespace MatchKind {
   export type UNSPECIFIED = typeof MatchKind.UNSPECIFIED;
   export type EXACT = typeof MatchKind.EXACT;
   export type PATH_PREFIX = typeof MatchKind.PATH_PREFIX;
+  export type REGULAR_EXPRESSION = typeof MatchKind.REGULAR_EXPRESSION;
 }
 
 export function matchKindToJSON(object: MatchKind): string {
@@ -207,6 +210,8 @@ export function matchKindToJSON(object: MatchKind): string {
       return "MATCH_KIND_EXACT";
     case MatchKind.PATH_PREFIX:
       return "MATCH_KIND_PATH_PREFIX";
+    case MatchKind.REGULAR_EXPRESSION:
+      return "MATCH_KIND_REGULAR_EXPRESSION";
     default:
       throw new globalThis.Error("Unrecognized enum value " + object + " for enum MatchKind");
   }
@@ -495,6 +500,7 @@ export interface RouteRule {
   requestTimeoutMs: number;
   backendTimeoutMs: number;
   retry: RetryPolicy | undefined;
+  session: SessionPersistence | undefined;
 }
 
 export interface RouteMatch {
@@ -525,6 +531,8 @@ export interface Filter {
     | { $case: "responseHeaders"; value: HeaderModifier }
     | { $case: "redirect"; value: Redirect }
     | { $case: "rewrite"; value: Rewrite }
+    | { $case: "mirror"; value: Mirror }
+    | { $case: "cors"; value: Cors }
     | undefined;
 }
 
@@ -558,12 +566,45 @@ export interface Rewrite {
   path: PathModifier | undefined;
 }
 
+/** A copy of numerator of denominator requests goes to a backend whose answers nobody reads. */
+export interface Mirror {
+  backend: Backend | undefined;
+  numerator: number;
+  /** Never 0. */
+  denominator: number;
+}
+
+/** GEP-1767. The lists are as in the object: "*" is any, and a "*" in an origin's host any number of labels. */
+export interface Cors {
+  allowOrigins: string[];
+  allowCredentials: boolean;
+  allowMethods: string[];
+  allowHeaders: string[];
+  exposeHeaders: string[];
+  maxAgeSeconds: number;
+}
+
 export interface Backend {
   /** Name of the ServicePort; empty: the reference is invalid and its share of requests is answered with 500. */
   servicePort: string;
   serviceId: number;
   weight: number;
   filters: Filter[];
+  /** appProtocol of the port, for a ServicePort that is not declared; unspecified: as the client spoke. */
+  protocol: L7Protocol;
+}
+
+/** GEP-1619: a client stays with the endpoint that answered it first, by a token that it sends back. */
+export interface SessionPersistence {
+  /** Of the cookie or header. */
+  name: string;
+  /** The token is in this header; false: in a cookie. */
+  header: boolean;
+  /** The cookie is kept beyond the client's own session, for absolute_timeout_seconds. */
+  permanent: boolean;
+  /** 0: none. */
+  absoluteTimeoutSeconds: number;
+  idleTimeoutSeconds: number;
 }
 
 export interface RetryPolicy {
@@ -3665,6 +3706,7 @@ function createBaseRouteRule(): RouteRule {
     requestTimeoutMs: 0,
     backendTimeoutMs: 0,
     retry: undefined,
+    session: undefined,
   };
 }
 
@@ -3702,6 +3744,9 @@ export const RouteRule: MessageFns<RouteRule> = {
     }
     if (message.retry !== undefined) {
       RetryPolicy.encode(message.retry, writer.uint32(90).fork()).join();
+    }
+    if (message.session !== undefined) {
+      SessionPersistence.encode(message.session, writer.uint32(98).fork()).join();
     }
     return writer;
   },
@@ -3807,6 +3852,14 @@ export const RouteRule: MessageFns<RouteRule> = {
             message.retry = RetryPolicy.decode(reader, reader.uint32());
             continue;
           }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.session = SessionPersistence.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3854,6 +3907,9 @@ export const RouteRule: MessageFns<RouteRule> = {
     if (message.retry !== undefined) {
       obj.retry = RetryPolicy.toJSON(message.retry);
     }
+    if (message.session !== undefined) {
+      obj.session = SessionPersistence.toJSON(message.session);
+    }
     return obj;
   },
 
@@ -3876,6 +3932,9 @@ export const RouteRule: MessageFns<RouteRule> = {
     message.backendTimeoutMs = object.backendTimeoutMs ?? 0;
     message.retry = (object.retry !== undefined && object.retry !== null)
       ? RetryPolicy.fromPartial(object.retry)
+      : undefined;
+    message.session = (object.session !== undefined && object.session !== null)
+      ? SessionPersistence.fromPartial(object.session)
       : undefined;
     return message;
   },
@@ -4181,6 +4240,12 @@ export const Filter: MessageFns<Filter> = {
       case "rewrite":
         Rewrite.encode(message.body.value, writer.uint32(34).fork()).join();
         break;
+      case "mirror":
+        Mirror.encode(message.body.value, writer.uint32(42).fork()).join();
+        break;
+      case "cors":
+        Cors.encode(message.body.value, writer.uint32(50).fork()).join();
+        break;
     }
     return writer;
   },
@@ -4230,6 +4295,22 @@ export const Filter: MessageFns<Filter> = {
             message.body = { $case: "rewrite", value: Rewrite.decode(reader, reader.uint32()) };
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.body = { $case: "mirror", value: Mirror.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.body = { $case: "cors", value: Cors.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4252,6 +4333,10 @@ export const Filter: MessageFns<Filter> = {
       obj.redirect = Redirect.toJSON(message.body.value);
     } else if (message.body?.$case === "rewrite") {
       obj.rewrite = Rewrite.toJSON(message.body.value);
+    } else if (message.body?.$case === "mirror") {
+      obj.mirror = Mirror.toJSON(message.body.value);
+    } else if (message.body?.$case === "cors") {
+      obj.cors = Cors.toJSON(message.body.value);
     }
     return obj;
   },
@@ -4283,6 +4368,18 @@ export const Filter: MessageFns<Filter> = {
       case "rewrite": {
         if (object.body?.value !== undefined && object.body?.value !== null) {
           message.body = { $case: "rewrite", value: Rewrite.fromPartial(object.body.value) };
+        }
+        break;
+      }
+      case "mirror": {
+        if (object.body?.value !== undefined && object.body?.value !== null) {
+          message.body = { $case: "mirror", value: Mirror.fromPartial(object.body.value) };
+        }
+        break;
+      }
+      case "cors": {
+        if (object.body?.value !== undefined && object.body?.value !== null) {
+          message.body = { $case: "cors", value: Cors.fromPartial(object.body.value) };
         }
         break;
       }
@@ -4745,8 +4842,248 @@ export const Rewrite: MessageFns<Rewrite> = {
   },
 };
 
+function createBaseMirror(): Mirror {
+  return { backend: undefined, numerator: 0, denominator: 0 };
+}
+
+export const Mirror: MessageFns<Mirror> = {
+  encode(message: Mirror, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.backend !== undefined) {
+      Backend.encode(message.backend, writer.uint32(10).fork()).join();
+    }
+    if (message.numerator !== 0) {
+      writer.uint32(16).uint32(message.numerator);
+    }
+    if (message.denominator !== 0) {
+      writer.uint32(24).uint32(message.denominator);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Mirror {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMirror();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.backend = Backend.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.numerator = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.denominator = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  toJSON(message: Mirror): unknown {
+    const obj: any = {};
+    if (message.backend !== undefined) {
+      obj.backend = Backend.toJSON(message.backend);
+    }
+    if (message.numerator !== 0) {
+      obj.numerator = Math.round(message.numerator);
+    }
+    if (message.denominator !== 0) {
+      obj.denominator = Math.round(message.denominator);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<Mirror>, I>>(base?: I): Mirror {
+    return Mirror.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Mirror>, I>>(object: I): Mirror {
+    const message = createBaseMirror();
+    message.backend = (object.backend !== undefined && object.backend !== null)
+      ? Backend.fromPartial(object.backend)
+      : undefined;
+    message.numerator = object.numerator ?? 0;
+    message.denominator = object.denominator ?? 0;
+    return message;
+  },
+};
+
+function createBaseCors(): Cors {
+  return {
+    allowOrigins: [],
+    allowCredentials: false,
+    allowMethods: [],
+    allowHeaders: [],
+    exposeHeaders: [],
+    maxAgeSeconds: 0,
+  };
+}
+
+export const Cors: MessageFns<Cors> = {
+  encode(message: Cors, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.allowOrigins) {
+      writer.uint32(10).string(v!);
+    }
+    if (message.allowCredentials !== false) {
+      writer.uint32(16).bool(message.allowCredentials);
+    }
+    for (const v of message.allowMethods) {
+      writer.uint32(26).string(v!);
+    }
+    for (const v of message.allowHeaders) {
+      writer.uint32(34).string(v!);
+    }
+    for (const v of message.exposeHeaders) {
+      writer.uint32(42).string(v!);
+    }
+    if (message.maxAgeSeconds !== 0) {
+      writer.uint32(48).uint32(message.maxAgeSeconds);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Cors {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCors();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.allowOrigins.push(reader.string());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.allowCredentials = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.allowMethods.push(reader.string());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.allowHeaders.push(reader.string());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.exposeHeaders.push(reader.string());
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.maxAgeSeconds = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  toJSON(message: Cors): unknown {
+    const obj: any = {};
+    if (message.allowOrigins?.length) {
+      obj.allowOrigins = message.allowOrigins;
+    }
+    if (message.allowCredentials !== false) {
+      obj.allowCredentials = message.allowCredentials;
+    }
+    if (message.allowMethods?.length) {
+      obj.allowMethods = message.allowMethods;
+    }
+    if (message.allowHeaders?.length) {
+      obj.allowHeaders = message.allowHeaders;
+    }
+    if (message.exposeHeaders?.length) {
+      obj.exposeHeaders = message.exposeHeaders;
+    }
+    if (message.maxAgeSeconds !== 0) {
+      obj.maxAgeSeconds = Math.round(message.maxAgeSeconds);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<Cors>, I>>(base?: I): Cors {
+    return Cors.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Cors>, I>>(object: I): Cors {
+    const message = createBaseCors();
+    message.allowOrigins = object.allowOrigins?.map((e) => e) || [];
+    message.allowCredentials = object.allowCredentials ?? false;
+    message.allowMethods = object.allowMethods?.map((e) => e) || [];
+    message.allowHeaders = object.allowHeaders?.map((e) => e) || [];
+    message.exposeHeaders = object.exposeHeaders?.map((e) => e) || [];
+    message.maxAgeSeconds = object.maxAgeSeconds ?? 0;
+    return message;
+  },
+};
+
 function createBaseBackend(): Backend {
-  return { servicePort: "", serviceId: 0, weight: 0, filters: [] };
+  return { servicePort: "", serviceId: 0, weight: 0, filters: [], protocol: 0 };
 }
 
 export const Backend: MessageFns<Backend> = {
@@ -4762,6 +5099,9 @@ export const Backend: MessageFns<Backend> = {
     }
     for (const v of message.filters) {
       Filter.encode(v!, writer.uint32(34).fork()).join();
+    }
+    if (message.protocol !== 0) {
+      writer.uint32(40).int32(message.protocol);
     }
     return writer;
   },
@@ -4811,6 +5151,14 @@ export const Backend: MessageFns<Backend> = {
             message.filters.push(Filter.decode(reader, reader.uint32()));
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.protocol = reader.int32() as any;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4837,6 +5185,9 @@ export const Backend: MessageFns<Backend> = {
     if (message.filters?.length) {
       obj.filters = message.filters.map((e) => Filter.toJSON(e));
     }
+    if (message.protocol !== 0) {
+      obj.protocol = l7ProtocolToJSON(message.protocol);
+    }
     return obj;
   },
 
@@ -4849,6 +5200,130 @@ export const Backend: MessageFns<Backend> = {
     message.serviceId = object.serviceId ?? 0;
     message.weight = object.weight ?? 0;
     message.filters = object.filters?.map((e) => Filter.fromPartial(e)) || [];
+    message.protocol = object.protocol ?? 0;
+    return message;
+  },
+};
+
+function createBaseSessionPersistence(): SessionPersistence {
+  return { name: "", header: false, permanent: false, absoluteTimeoutSeconds: 0, idleTimeoutSeconds: 0 };
+}
+
+export const SessionPersistence: MessageFns<SessionPersistence> = {
+  encode(message: SessionPersistence, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.header !== false) {
+      writer.uint32(16).bool(message.header);
+    }
+    if (message.permanent !== false) {
+      writer.uint32(24).bool(message.permanent);
+    }
+    if (message.absoluteTimeoutSeconds !== 0) {
+      writer.uint32(32).uint32(message.absoluteTimeoutSeconds);
+    }
+    if (message.idleTimeoutSeconds !== 0) {
+      writer.uint32(40).uint32(message.idleTimeoutSeconds);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SessionPersistence {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSessionPersistence();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.header = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.permanent = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.absoluteTimeoutSeconds = reader.uint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.idleTimeoutSeconds = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  toJSON(message: SessionPersistence): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.header !== false) {
+      obj.header = message.header;
+    }
+    if (message.permanent !== false) {
+      obj.permanent = message.permanent;
+    }
+    if (message.absoluteTimeoutSeconds !== 0) {
+      obj.absoluteTimeoutSeconds = Math.round(message.absoluteTimeoutSeconds);
+    }
+    if (message.idleTimeoutSeconds !== 0) {
+      obj.idleTimeoutSeconds = Math.round(message.idleTimeoutSeconds);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<SessionPersistence>, I>>(base?: I): SessionPersistence {
+    return SessionPersistence.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SessionPersistence>, I>>(object: I): SessionPersistence {
+    const message = createBaseSessionPersistence();
+    message.name = object.name ?? "";
+    message.header = object.header ?? false;
+    message.permanent = object.permanent ?? false;
+    message.absoluteTimeoutSeconds = object.absoluteTimeoutSeconds ?? 0;
+    message.idleTimeoutSeconds = object.idleTimeoutSeconds ?? 0;
     return message;
   },
 };
