@@ -50,7 +50,17 @@ function emulate(
   const qemu = spawn(
     'qemu-system-x86_64',
     [
-      ...['-machine', 'q35', '-accel', 'tcg,thread=multi', '-cpu', 'max', '-smp', '2'],
+      // Without protection keys, by which V8 guards its code: emulated, that ended a process once.
+      ...[
+        '-machine',
+        'q35',
+        '-accel',
+        'tcg,thread=multi',
+        '-cpu',
+        'max,pku=off',
+        '-smp',
+        '2',
+      ],
       ...['-m', String(memoryMiB), '-nodefaults', '-no-user-config', '-display', 'none'],
       // A panic is a reboot, and a reboot is the end.
       ...['-no-reboot', '-append', 'console=ttyS0 panic=-1 quiet'],

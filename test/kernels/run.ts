@@ -32,7 +32,8 @@ async function main(names: readonly string[]): Promise<void> {
     tell(result, results.push(result))
   }
   console.log(`1..${results.length}`)
-  if (names.length === 0) {
+  // A machine that died says nothing about its kernel.
+  if (names.length === 0 && results.every(({ report }) => report !== undefined)) {
     writeFileSync(page, intoPage(readFileSync(page, 'utf8'), supportTable(results)))
     console.log(`# docs/kernel-support.md is written`)
   }
