@@ -64,15 +64,24 @@ export class Cluster {
   /** A lab of two nodes with these pods. */
   static async up(desired: Desired): Promise<Cluster> {
     const cluster = new Cluster()
-    const manifests = join(cluster.#directory, 'manifests')
+    try {
+      await cluster.#start(desired)
+    } catch (error) {
+      await cluster.down()
+      throw error
+    }
+    return cluster
+  }
+
+  async #start(desired: Desired): Promise<void> {
+    const manifests = join(this.#directory, 'manifests')
     mkdirSync(manifests)
-    const objects = cluster.#objects(desired)
+    const objects = this.#objects(desired)
     writeFileSync(join(manifests, 'all.json'), listOf(objects))
     await pillion(['lab', 'down'])
     await must(['lab', 'up', manifests, '--nodes', String(nodes.length)], 180_000)
-    cluster.#held = new Map(objects.map((one) => [keyOf(one), JSON.stringify(one)]))
-    await cluster.#settle(desired)
-    return cluster
+    this.#held = new Map(objects.map((one) => [keyOf(one), JSON.stringify(one)]))
+    await this.#settle(desired)
   }
 
   async down(): Promise<void> {
