@@ -46,6 +46,13 @@ export const outcomes = {
   EXPECTATION: row(417, 3, 'DPE', 'only Expect: 100-continue is supported'),
   BAD_REQUEST: row(400, 3, 'DPE', 'the request is not valid in the declared protocol'),
   HEADER_TOO_LARGE: row(431, 8, 'DPE', 'the header of the request is too large'),
+  TARGET_TOO_LONG: row(414, 3, 'DPE', 'the target of the request is too long'),
+  ENCODING_UNSUPPORTED: row(
+    501,
+    12,
+    'DPE',
+    'no Transfer-Encoding but chunked is supported',
+  ),
   HEADER_TIMEOUT: row(408, 4, 'DPE', 'the header of the request took too long'),
   CANCELLED: row(499, 1, 'DC', 'the client went away'),
   INTERNAL: row(500, 13, '-', 'the proxy failed; this is a bug'),

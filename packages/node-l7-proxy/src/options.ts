@@ -70,6 +70,18 @@ const table = {
     65_536,
     'largest header of a request or response',
   ),
+  headerFields: number(
+    'max-header-fields',
+    'count',
+    256,
+    'fields in the header of a request or response',
+  ),
+  pathBytes: number(
+    'max-path-bytes',
+    'bytes',
+    16_384,
+    'longest path with query of a request',
+  ),
   connections: number(
     'max-connections',
     'count',

@@ -7,21 +7,42 @@ import {
   ServerResponse,
 } from 'node:http'
 import type { Socket } from 'node:net'
-import { RequestBody } from '../body.ts'
-import { errnoOf, outcomes, type ProxyErrorCode } from '../errors.ts'
-import type { Connection, Message } from '../exchange.ts'
-import { fromRaw } from '../headers.ts'
+import { errnoOf, outcomes, ProxyError, type ProxyErrorCode } from '../errors.ts'
+import type { Connection } from '../exchange.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import type { Options } from '../options.ts'
 import type { Pipeline } from '../pipeline.ts'
+import { readHttp1 } from './http1-message.ts'
 import { Http1Responder } from './http1-responder.ts'
+import { mayTunnel, type Refusal } from './validity.ts'
+
+/** How long a client that was refused may take to notice. */
+const lingerMs = 1000
+
+type Latest = {
+  readonly request: IncomingMessage
+  readonly response: ServerResponse
+  readonly responder: Http1Responder
+}
+
+/** Of one downstream connection. */
+type State = {
+  readonly connection: Connection
+  /** Requests whose answers are not complete. */
+  unanswered: number
+  /** The request that was read last. */
+  latest: Latest | undefined
+  /** What came on it was no HTTP/1.1; nothing more is read. */
+  broken: boolean
+  onAnswered: (() => void) | undefined
+}
 
 export class Http1Server {
   readonly #server: Server
   readonly #pipeline: Pipeline
   readonly #options: Options
   readonly #metrics: Metrics
-  readonly #connections: WeakMap<object, Connection> = new WeakMap()
+  readonly #connections: WeakMap<object, State> = new WeakMap()
 
   constructor(pipeline: Pipeline, options: Options, metrics: Metrics) {
     this.#pipeline = pipeline
@@ -33,10 +54,12 @@ export class Http1Server {
       requestTimeout: 0, // bodies may stream for as long as they like; the route bounds the request
       keepAliveTimeout: options.idleTimeoutMs,
       connectionsCheckingInterval: Math.min(5000, options.headerTimeoutMs),
-      // Many clients offer h2c to everyone; it is declined by answering in HTTP/1.1 (RFC 9110 7.8).
-      shouldUpgradeCallback: (request) => !/^h2c\b/i.test(request.headers.upgrade ?? ''),
+      // Many clients offer h2c to everyone; it is declined by answering in HTTP/1.1.
+      shouldUpgradeCallback: (request) => becomesTunnel(request),
     })
     this.#server.timeout = options.idleTimeoutMs
+    // Node drops what is beyond without a word, framing fields included: one more, so that it shows.
+    this.#server.maxHeadersCount = options.headerFields + 1
     this.#listen(this.#server)
     // The server never listens itself, but its timeouts are armed by this event.
     this.#server.emit('listening')
@@ -44,7 +67,10 @@ export class Http1Server {
 
   /** Takes over an accepted socket. */
   accept(socket: Socket, connection: Connection): void {
-    this.#connections.set(socket, connection)
+    this.#connections.set(socket, {
+      ...{ connection, unanswered: 0, latest: undefined, broken: false },
+      onAnswered: undefined,
+    })
     this.#server.emit('connection', socket)
   }
 
@@ -87,129 +113,142 @@ export class Http1Server {
     response: ServerResponse,
     expectContinue: boolean,
   ): void {
-    const connection = this.#connections.get(request.socket)
-    const message =
-      connection &&
-      readMessage(
-        request,
-        connection,
-        this.#options.replayBytes,
-        expectContinue,
-        undefined,
-      )
-    if (connection === undefined || message === undefined) {
-      this.#metrics.counters.protocolErrors++
-      const { status, text } = outcomes.BAD_REQUEST
-      response.shouldKeepAlive = false
-      response
-        .writeHead(status, { 'content-type': 'text/plain; charset=utf-8' })
-        .end(`BAD_REQUEST: ${text}\n`)
+    const state = this.#connections.get(request.socket)
+    if (state === undefined) {
+      request.socket.destroy()
       return
     }
-    this.#pipeline.serve(connection, message, new Http1Responder(response))
+    // Pipelined behind what was refused: whose beginning this is, nobody knows. The connection is about to end.
+    if (state.broken) return
+    const { connection } = state
+    const message = readHttp1(
+      request,
+      connection,
+      this.#options,
+      expectContinue,
+      undefined,
+    )
+    if ('code' in message) {
+      this.#metrics.counters.protocolErrors++
+      state.broken = true
+      answerError(response, message)
+      return
+    }
+    const responder = new Http1Responder(response)
+    this.#follow(state, { request, response, responder })
+    this.#pipeline.serve(connection, message, responder)
+  }
+
+  #follow(state: State, latest: Latest): void {
+    state.unanswered++
+    state.latest = latest
+    latest.response.once('close', () => {
+      state.unanswered--
+      if (state.unanswered === 0) state.onAnswered?.()
+    })
   }
 
   #onUpgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
-    const connection = this.#connections.get(socket)
-    const message =
-      connection && readMessage(request, connection, 0, false, request.headers.upgrade)
-    if (connection === undefined || message === undefined) {
+    const state = this.#connections.get(socket)
+    if (state === undefined) {
       socket.destroy()
       return
     }
+    const { connection } = state
     // Without a tunnel the answer is an ordinary one, and the last of its connection.
     const response = new ServerResponse(request)
     response.assignSocket(socket)
     response.shouldKeepAlive = false
     response.on('finish', () => {
-      socket.end()
+      endSoftly(socket)
     })
     socket.on('error', () => {
       socket.destroy()
     })
+    const { upgrade } = request.headers
+    const message = readHttp1(request, connection, this.#options, false, upgrade)
+    if ('code' in message) {
+      this.#metrics.counters.protocolErrors++
+      answerError(response, message)
+      return
+    }
     this.#pipeline.serve(connection, message, new Http1Responder(response, head))
   }
 
+  /** Bytes that are no HTTP/1.1, or too slow. What was asked before them is answered first, or their answer would be taken for it. */
   #onBroken(error: Error, socket: Socket): void {
     const errno = errnoOf(error)
     // Connected early, nothing said yet: a client's pool may do that for as long as it likes.
     if (errno === 'ERR_HTTP_REQUEST_TIMEOUT' && socket.bytesRead === 0) return
-    if (errno === 'ECONNRESET' || !socket.writable) {
+    const state = this.#connections.get(socket)
+    if (errno === 'ECONNRESET' || !socket.writable || state === undefined) {
       socket.destroy()
       return
     }
+    if (state.broken) return // every further byte is another error
+    state.broken = true
     this.#metrics.counters.protocolErrors++
-    const code: ProxyErrorCode =
-      errno === 'HPE_HEADER_OVERFLOW'
-        ? 'HEADER_TOO_LARGE'
-        : errno === 'ERR_HTTP_REQUEST_TIMEOUT'
-          ? 'HEADER_TIMEOUT'
-          : 'BAD_REQUEST'
-    const { status, text } = outcomes[code]
-    const body = `${code}: ${text}\n`
-    socket.end(
-      `HTTP/1.1 ${status} ${code}\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: ${body.length}\r\nconnection: close\r\n\r\n${body}`,
-    )
-  }
-}
-
-/** Undefined: the request is ambiguous, and guessing is how requests are smuggled. */
-function readMessage(
-  request: IncomingMessage,
-  connection: Connection,
-  replayBytes: number,
-  expectContinue: boolean,
-  upgrade: string | undefined,
-): Message | undefined {
-  const headers = fromRaw(request.rawHeaders)
-  let host: string | undefined
-  let length: number | undefined
-  let chunked = false
-  let to = 0
-  for (let i = 0; i < headers.length; i += 2) {
-    const name = headers[i] ?? ''
-    const value = headers[i + 1] ?? ''
-    if (name === 'host') {
-      if (host !== undefined) return undefined
-      host = value
-      continue
+    const refusal: Refusal = {
+      code: brokenCodes[errno ?? ''] ?? 'BAD_REQUEST',
+      detail: errno ?? '',
     }
-    if (name === 'expect') continue
-    if (name === 'content-length') length = Number(value)
-    else if (name === 'transfer-encoding') chunked = true
-    headers[to++] = name
-    headers[to++] = value
-  }
-  headers.length = to
-  if (length !== undefined && (chunked || !Number.isSafeInteger(length))) return undefined
-  const hasBody = chunked || (length !== undefined && length > 0)
-  const target = splitTarget(request.url ?? '/')
-  return {
-    method: request.method ?? 'GET',
-    path: target.path,
-    authority: target.authority ?? host ?? defaultAuthority(connection),
-    headers,
-    body: hasBody
-      ? new RequestBody(request, length, replayBytes, () =>
-          request.rawTrailers.length === 0 ? undefined : fromRaw(request.rawTrailers),
-        )
-      : undefined,
-    upgrade,
-    expectContinue,
+    const { latest } = state
+    if (latest !== undefined && !latest.request.complete) {
+      latest.responder.onGone?.()
+      if (latest.response.headersSent) socket.destroy()
+      else answerError(latest.response, refusal)
+    } else if (state.unanswered > 0) {
+      state.onAnswered = () => {
+        refuseRaw(socket, refusal)
+      }
+    } else refuseRaw(socket, refusal)
   }
 }
 
-/** Absolute form (RFC 9112 3.2.2): its authority wins over Host. */
-function splitTarget(url: string): { path: string; authority: string | undefined } {
-  if (url.startsWith('/')) return { path: url, authority: undefined }
-  const found = /^https?:\/\/([^/?]*)(.*)$/i.exec(url)
-  if (found === null) return { path: url, authority: undefined }
-  const rest = found[2] ?? ''
-  return { path: rest.startsWith('/') ? rest : `/${rest}`, authority: found[1] }
+const brokenCodes: Readonly<Record<string, ProxyErrorCode>> = {
+  HPE_HEADER_OVERFLOW: 'HEADER_TOO_LARGE',
+  ERR_HTTP_REQUEST_TIMEOUT: 'HEADER_TIMEOUT',
 }
 
-/** HTTP/1.0 may leave Host out: then it is what the client connected to. */
-function defaultAuthority({ service }: Connection): string {
-  const [namespace = '', rest = ''] = service.name.split('/')
-  return `${rest.split(':')[0] ?? ''}.${namespace}:${service.port}`
+function becomesTunnel({ headers, httpVersionMinor }: IncomingMessage): boolean {
+  const hasBody =
+    headers['transfer-encoding'] !== undefined ||
+    Number(headers['content-length'] ?? 0) > 0
+  return mayTunnel(headers.upgrade) && httpVersionMinor > 0 && !hasBody
+}
+
+function textOf({ code, detail }: Refusal): string {
+  return `${new ProxyError(code, detail).message}\n`
+}
+
+/** Refuses through node, which keeps answers in the order of their requests. */
+function answerError(response: ServerResponse, refusal: Refusal): void {
+  response.shouldKeepAlive = false
+  response
+    .writeHead(outcomes[refusal.code].status, {
+      'content-type': 'text/plain; charset=utf-8',
+    })
+    .end(textOf(refusal))
+}
+
+/** Refuses bytes that never became a request. */
+function refuseRaw(socket: Socket, refusal: Refusal): void {
+  if (!socket.writable) return
+  const { status } = outcomes[refusal.code]
+  const body = textOf(refusal)
+  socket.write(
+    `HTTP/1.1 ${status} ${refusal.code}\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: ${body.length}\r\nconnection: close\r\n\r\n${body}`,
+  )
+  endSoftly(socket)
+}
+
+/** Ends our side and gives the other a moment for its own: closing with bytes unread would take our answer back (RFC 9112 9.6). */
+function endSoftly(socket: Socket): void {
+  socket.end()
+  const timer = setTimeout(() => {
+    socket.destroy()
+  }, lingerMs)
+  socket.once('close', () => {
+    clearTimeout(timer)
+  })
 }

@@ -42,7 +42,7 @@ export class Http1Upstream implements Upstream {
   start(request: UpstreamRequest, events: UpstreamEvents): UpstreamCall {
     this.active++
     this.lastUsedMs = performance.now()
-    if (request.upgrade !== undefined || request.expectContinue || isChunked(request)) {
+    if (needsFull(request)) {
       this.#full ??= new FullClient(this.#settings)
       return this.#full.start(request, events, this)
     }
@@ -76,8 +76,10 @@ export class Http1Upstream implements Upstream {
   }
 }
 
-function isChunked(request: UpstreamRequest): boolean {
-  return request.body !== undefined && request.body.length === undefined
+/** What undici cannot say: Upgrade, Expect, trailers, "OPTIONS *". */
+function needsFull({ upgrade, expectContinue, path, body }: UpstreamRequest): boolean {
+  const chunked = body !== undefined && body.length === undefined
+  return upgrade !== undefined || expectContinue || chunked || path === '*'
 }
 
 /** One exchange through undici; pooled connections, one write for the head. */
