@@ -12,4 +12,5 @@ options=(
 )
 mkdir -p "$out"
 protoc --plugin=node_modules/.bin/protoc-gen-ts_proto --ts_proto_out="$out" \
-  --ts_proto_opt="$(IFS=, && echo "${options[*]}")" -I packages/contract/proto pillion/v1/node.proto
+  --ts_proto_opt="$(IFS=, && echo "${options[*]}")" -I packages/contract/proto \
+  pillion/v1/node.proto pillion/v1/access.proto pillion/v1/traffic.proto

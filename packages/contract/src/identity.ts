@@ -31,3 +31,15 @@ export const identityBit = { cidr: 0x2000_0000, node: 0x4000_0000 } as const
 
 /** Numbers of label sets, and what is below the bits of the others, end here. */
 export const identityEnd = 0x2000_0000
+
+/**
+ * Added to the number of a label set: the same callers, by way of a proxy that judges their requests (L7Policy). Rules for
+ * requests allow only this number in the kernel, so a caller that goes around the proxy is refused there. The kernel does
+ * not know the bit: to it this is one more identity.
+ */
+export const judgedBit = 0x8000_0000
+
+/** The number of the label set, whichever way it came. */
+export function withoutJudged(identity: number): number {
+  return identity >= judgedBit ? identity - judgedBit : identity
+}

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 export * from './address.ts'
 export * from './draft.ts'
+export * from './gen/pillion/v1/access.ts'
 export * from './gen/pillion/v1/node.ts'
+export * from './gen/pillion/v1/traffic.ts'
 export * from './identity.ts'
 export * from './resources.ts'
 export * from './same.ts'

@@ -22,6 +22,7 @@ export const kinds = [
   'address',
   'workload',
   'subjectPolicy',
+  'l7Policy',
   'endpoint',
   'servicePort',
   'routeTable',

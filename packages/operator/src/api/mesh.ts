@@ -17,6 +17,7 @@ import {
   set,
   strictSelector,
 } from './scalar.ts'
+import { trafficFields } from './traffic.ts'
 
 const failureMode = z.enum(['Bypass', 'Reject'])
 export const acceleration = z.enum(['Off', 'On', 'Auto'])
@@ -29,6 +30,14 @@ const quantity = z
   .max(32)
   .regex(/^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi)?$/, {
     error: 'must be a quantity, as "250m" or "256Mi"',
+  })
+
+const collector = z
+  .string()
+  .max(512)
+  .regex(/^https?:\/\/[A-Za-z0-9.:[\]-]+(\/[!-~]*)?$/, {
+    error:
+      'must be an http or https address, as "http://otel-collector.observability:4318"',
   })
 
 const quantities = (what: string) =>
@@ -86,6 +95,11 @@ const meshSpec = z.strictObject({
         .max(1)
         .default(0)
         .describe('Share of new traces that is recorded, 0 to 1.'),
+      collector: collector
+        .optional()
+        .describe(
+          'Where spans go, as "http://otel-collector.observability:4318": OTLP over HTTP with protobuf; a path is used as it is, without one it is /v1/traces. Absent: spans are written nowhere.',
+        ),
     })
     .optional()
     .describe('Distributed tracing of requests to L7 services.'),
@@ -93,6 +107,14 @@ const meshSpec = z.strictObject({
     .boolean()
     .default(false)
     .describe('Whether proxies write a line for every request.'),
+  accessLogSampleRatio: z
+    .number()
+    .min(0)
+    .max(1)
+    .optional()
+    .describe(
+      'Share of requests that accessLog writes, 0 to 1. Requests that the proxy itself failed are always written. Absent: 1.',
+    ),
 })
 
 export const mesh = ruled(
@@ -236,6 +258,7 @@ export const l7Service = z
         retryBudget: retryBudget
           .optional()
           .describe('Limit of all retries to the Service, whatever route they take.'),
+        ...trafficFields,
       })
       .describe('Which Service, and how its requests are handled.'),
   })

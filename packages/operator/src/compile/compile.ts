@@ -170,6 +170,8 @@ function compileSettings(snapshot: Snapshot): Map<string, Settings> {
     acceleration: acceleration[spec?.acceleration ?? 'Auto'],
     traceSampleRatio: spec?.tracing?.sampleRatio ?? 0,
     accessLog: spec?.accessLog ?? false,
+    accessLogSample: spec?.accessLogSampleRatio,
+    traceCollector: spec?.tracing?.collector ?? '',
   }
   return new Map([['mesh', settings]])
 }

@@ -17,6 +17,8 @@ import {
   type Metadata,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
+import { L7Policy } from "./access.ts";
+import { Traffic } from "./traffic.ts";
 
 /**
  * The wire between the operator and the two processes of a node.
@@ -307,6 +309,7 @@ export interface Resource {
     | { $case: "rule"; value: Rule }
     | { $case: "routeTable"; value: RouteTable }
     | { $case: "node"; value: Node }
+    | { $case: "l7Policy"; value: L7Policy }
     | undefined;
 }
 
@@ -317,6 +320,12 @@ export interface Settings {
   traceSampleRatio: number;
   /** Log one access line a request. */
   accessLog: boolean;
+  /** Share of access lines that are written, 0 to 1; what went wrong is always written. Absent: 1. */
+  accessLogSample?:
+    | number
+    | undefined;
+  /** Spans go here, OTLP over HTTP with protobuf: the address of /v1/traces. Empty: nowhere. */
+  traceCollector: string;
 }
 
 /** name: the node's. Only the subscriber's own. */
@@ -479,6 +488,7 @@ export interface RouteTable {
   requestTimeoutMs: number;
   backendTimeoutMs: number;
   retry: RetryPolicy | undefined;
+  traffic: Traffic | undefined;
 }
 
 export interface RouteRule {
@@ -1540,6 +1550,9 @@ export const Resource: MessageFns<Resource> = {
       case "node":
         Node.encode(message.body.value, writer.uint32(90).fork()).join();
         break;
+      case "l7Policy":
+        L7Policy.encode(message.body.value, writer.uint32(98).fork()).join();
+        break;
     }
     return writer;
   },
@@ -1645,6 +1658,14 @@ export const Resource: MessageFns<Resource> = {
             message.body = { $case: "node", value: Node.decode(reader, reader.uint32()) };
             continue;
           }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.body = { $case: "l7Policy", value: L7Policy.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1682,6 +1703,8 @@ export const Resource: MessageFns<Resource> = {
       obj.routeTable = RouteTable.toJSON(message.body.value);
     } else if (message.body?.$case === "node") {
       obj.node = Node.toJSON(message.body.value);
+    } else if (message.body?.$case === "l7Policy") {
+      obj.l7Policy = L7Policy.toJSON(message.body.value);
     }
     return obj;
   },
@@ -1753,13 +1776,19 @@ export const Resource: MessageFns<Resource> = {
         }
         break;
       }
+      case "l7Policy": {
+        if (object.body?.value !== undefined && object.body?.value !== null) {
+          message.body = { $case: "l7Policy", value: L7Policy.fromPartial(object.body.value) };
+        }
+        break;
+      }
     }
     return message;
   },
 };
 
 function createBaseSettings(): Settings {
-  return { acceleration: 0, traceSampleRatio: 0, accessLog: false };
+  return { acceleration: 0, traceSampleRatio: 0, accessLog: false, accessLogSample: undefined, traceCollector: "" };
 }
 
 export const Settings: MessageFns<Settings> = {
@@ -1772,6 +1801,12 @@ export const Settings: MessageFns<Settings> = {
     }
     if (message.accessLog !== false) {
       writer.uint32(24).bool(message.accessLog);
+    }
+    if (message.accessLogSample !== undefined) {
+      writer.uint32(33).double(message.accessLogSample);
+    }
+    if (message.traceCollector !== "") {
+      writer.uint32(42).string(message.traceCollector);
     }
     return writer;
   },
@@ -1813,6 +1848,22 @@ export const Settings: MessageFns<Settings> = {
             message.accessLog = reader.bool();
             continue;
           }
+          case 4: {
+            if (tag !== 33) {
+              break;
+            }
+
+            message.accessLogSample = reader.double();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.traceCollector = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1836,6 +1887,12 @@ export const Settings: MessageFns<Settings> = {
     if (message.accessLog !== false) {
       obj.accessLog = message.accessLog;
     }
+    if (message.accessLogSample !== undefined) {
+      obj.accessLogSample = floatToJson(message.accessLogSample);
+    }
+    if (message.traceCollector !== "") {
+      obj.traceCollector = message.traceCollector;
+    }
     return obj;
   },
 
@@ -1847,6 +1904,8 @@ export const Settings: MessageFns<Settings> = {
     message.acceleration = object.acceleration ?? 0;
     message.traceSampleRatio = object.traceSampleRatio ?? 0;
     message.accessLog = object.accessLog ?? false;
+    message.accessLogSample = object.accessLogSample ?? undefined;
+    message.traceCollector = object.traceCollector ?? "";
     return message;
   },
 };
@@ -3537,6 +3596,7 @@ function createBaseRouteTable(): RouteTable {
     requestTimeoutMs: 0,
     backendTimeoutMs: 0,
     retry: undefined,
+    traffic: undefined,
   };
 }
 
@@ -3562,6 +3622,9 @@ export const RouteTable: MessageFns<RouteTable> = {
     }
     if (message.retry !== undefined) {
       RetryPolicy.encode(message.retry, writer.uint32(58).fork()).join();
+    }
+    if (message.traffic !== undefined) {
+      Traffic.encode(message.traffic, writer.uint32(66).fork()).join();
     }
     return writer;
   },
@@ -3635,6 +3698,14 @@ export const RouteTable: MessageFns<RouteTable> = {
             message.retry = RetryPolicy.decode(reader, reader.uint32());
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.traffic = Traffic.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3670,6 +3741,9 @@ export const RouteTable: MessageFns<RouteTable> = {
     if (message.retry !== undefined) {
       obj.retry = RetryPolicy.toJSON(message.retry);
     }
+    if (message.traffic !== undefined) {
+      obj.traffic = Traffic.toJSON(message.traffic);
+    }
     return obj;
   },
 
@@ -3688,6 +3762,9 @@ export const RouteTable: MessageFns<RouteTable> = {
     message.backendTimeoutMs = object.backendTimeoutMs ?? 0;
     message.retry = (object.retry !== undefined && object.retry !== null)
       ? RetryPolicy.fromPartial(object.retry)
+      : undefined;
+    message.traffic = (object.traffic !== undefined && object.traffic !== null)
+      ? Traffic.fromPartial(object.traffic)
       : undefined;
     return message;
   },
