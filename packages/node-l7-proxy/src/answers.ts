@@ -10,6 +10,7 @@ import type { Exchange, Verdict } from './exchange.ts'
 import { logRequest, logSpan } from './filter/access-log.ts'
 import { editHeaders } from './filter/header-modifier.ts'
 import { stripHopByHop } from './filter/hop-by-hop.ts'
+import { nowSeconds, sessionField } from './filter/session.ts'
 import { backoffMs, isRetryable, type TryOutcome } from './filter/retry.ts'
 import {
   deadlineExceeded,
@@ -76,6 +77,11 @@ export class Answers implements AttemptSink {
     }
     stripHopByHop(headers)
     for (const edit of exchange.responseEdits) editHeaders(headers, edit)
+    const session = exchange.rule?.session
+    if (session !== undefined)
+      headers.push(
+        ...sessionField(session, exchange.session, attempt.endpoint, nowSeconds()),
+      )
     exchange.status = status
     exchange.headSent = true
     exchange.responder.head(status, headers, ended, this.#closes(exchange))

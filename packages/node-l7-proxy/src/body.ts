@@ -3,6 +3,9 @@
 import { Readable } from 'node:stream'
 import type { Headers } from './headers.ts'
 
+/** Someone else who hears what comes, and cannot hold it up. After a body that never ends `end` is not called. */
+export type BodyTap = { data(chunk: Buffer): void; end(): void }
+
 /**
  * Streams a downstream body with back-pressure. The first `replayBytes` are kept, so that a second attempt can read from
  * the beginning; a body that grows beyond them can be read only once.
@@ -14,6 +17,7 @@ export class RequestBody {
   #chunks: Buffer[] = []
   #ended = false
   #reader: AttemptBody | undefined
+  readonly #taps: BodyTap[] = []
   /** Bytes that came from downstream. */
   bytes = 0
   /** False once a byte was given out that is not kept. */
@@ -39,10 +43,16 @@ export class RequestBody {
     source.on('end', () => {
       this.#ended = true
       this.#reader?.push(null)
+      for (const tap of this.#taps) tap.end()
     })
     source.on('error', (error) => {
       this.#reader?.destroy(error)
     })
+  }
+
+  /** `tap` hears every byte from now on; the whole body when nothing was opened yet. */
+  tap(tap: BodyTap): void {
+    this.#taps.push(tap)
   }
 
   get trailers(): Headers | undefined {
@@ -85,6 +95,7 @@ export class RequestBody {
 
   #onData(chunk: Buffer): void {
     this.bytes += chunk.length
+    for (const tap of this.#taps) tap.data(chunk)
     const reader = this.#reader
     if (this.replayable && this.bytes <= this.#replayBytes) {
       this.#chunks.push(chunk)

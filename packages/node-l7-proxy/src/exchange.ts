@@ -6,11 +6,12 @@ import type { RequestBody } from './body.ts'
 import type { Endpoint } from './cluster/endpoint.ts'
 import type { Client } from './config/clients.ts'
 import type { Service } from './config/config.ts'
+import type { Session } from './filter/session.ts'
 import type { TraceContext } from './filter/trace.ts'
 import type { Headers } from './headers.ts'
 import type { DestinationLabels } from './metrics/labels.ts'
 import type { Origin } from './origin.ts'
-import type { Rule } from './route/table.ts'
+import type { BackendRef, Rule } from './route/table.ts'
 
 /** An accepted connection: whose it is and what it asked for. */
 export type Connection = {
@@ -74,6 +75,9 @@ export class Exchange {
   readonly startedMs: number = performance.now()
   trace: TraceContext | undefined
   rule: Rule | undefined
+  backend: BackendRef | undefined
+  /** That the client has sent and that is in force (GEP-1619). */
+  session: Session | undefined
   /** Where the rule sends it; refreshed before every attempt. */
   target: Service | undefined
   responseEdits: NonNullable<Rule['filters']['responseHeaders']>[] = []

@@ -7,25 +7,31 @@ import { Answers, type Parts } from './answers.ts'
 import type { Endpoint } from './cluster/endpoint.ts'
 import { readyFor } from './cluster/members.ts'
 import { leastRequest } from './cluster/p2c.ts'
-import { isHttp2, type Service } from './config/config.ts'
+import { type Service, speaksHttp2 } from './config/config.ts'
 import { type Connection, Exchange, type Message, type Responder } from './exchange.ts'
+import { corsEdit, preflightAnswer } from './filter/cors.ts'
+import { editHeaders } from './filter/header-modifier.ts'
 import { stripHopByHop, stripReserved } from './filter/hop-by-hop.ts'
+import { Mirrors } from './filter/mirror.ts'
 import { redirectLocation } from './filter/redirect.ts'
 import { applyRequestFilters } from './filter/request-filters.ts'
+import { nowSeconds, resumeSession } from './filter/session.ts'
 import { requestBoundMs } from './filter/timeout.ts'
 import { injectTrace, randomHex, traceOf } from './filter/trace.ts'
 import { isGrpc } from './grpc/status.ts'
 import { formatGrpcTimeout } from './grpc/timeout-header.ts'
 import { getHeader, setHeader } from './headers.ts'
 import { matchRule, pickBackend } from './route/match.ts'
-import type { RedirectSpec, Rule } from './route/table.ts'
+import type { CorsSpec, RedirectSpec, Rule } from './route/table.ts'
 
 export class Pipeline {
   readonly #parts: Parts
   readonly #answers: Answers
+  readonly #mirrors: Mirrors
 
   constructor(parts: Parts) {
     this.#parts = parts
+    this.#mirrors = new Mirrors(parts)
     this.#answers = new Answers(parts, (exchange) => {
       this.#attempt(exchange)
     })
@@ -69,10 +75,14 @@ export class Pipeline {
         `${message.method} ${message.path}`,
       )
     exchange.rule = rule
+    // Before a redirect and whatever else the rule does: a browser follows only what it was allowed to ask for.
+    const { cors } = rule.filters
+    if (cors !== undefined && this.#isPreflight(exchange, cors)) return
     if (rule.filters.redirect !== undefined)
       return this.#redirect(exchange, rule, rule.filters.redirect)
 
-    const backend = pickBackend(rule, Math.random())
+    exchange.session = resumeSession(rule, message.headers, snapshot.byName, nowSeconds())
+    const backend = exchange.session?.backend ?? pickBackend(rule, Math.random())
     if (backend?.servicePort === undefined)
       return this.#answers.refuse(exchange, 'INVALID_BACKEND', rule.text)
     if (backend.filters.redirect !== undefined)
@@ -84,6 +94,10 @@ export class Pipeline {
       if (filters.responseHeaders !== undefined)
         exchange.responseEdits.push(filters.responseHeaders)
     }
+    // After the filters, so that a copy is what the backend sees; before the body is read.
+    for (const { mirrors } of [rule.filters, backend.filters])
+      this.#mirrors.copy(exchange, mirrors, Math.random)
+    exchange.backend = backend
     exchange.target =
       snapshot.byName.get(backend.servicePort) ??
       (backend.servicePort === service.name ? service : undefined)
@@ -97,19 +111,18 @@ export class Pipeline {
   /** One try: balance, span, send. Called again by the retry filter. */
   #attempt(exchange: Exchange): void {
     const { config, pools } = this.#parts
-    const { message, rule, connection, trace } = exchange
+    const { message, rule, connection, trace, backend } = exchange
     const target =
       exchange.target &&
       (config.current.byName.get(exchange.target.name) ?? exchange.target)
-    if (rule === undefined || trace === undefined || target === undefined) {
+    if (!rule || !trace || !backend || !target) {
       return this.#answers.refuse(exchange, 'NO_ENDPOINT', rule?.backends[0]?.servicePort)
     }
     const endpoint = this.#balance(target, exchange)
     if (endpoint === undefined)
       return this.#answers.refuse(exchange, 'NO_ENDPOINT', target.name)
 
-    // A backend that declares nothing is spoken to as the client spoke.
-    const http2 = target.protocol === 0 ? connection.http2 : isHttp2(target.protocol)
+    const http2 = speaksHttp2(target.protocol, backend.protocol, connection.http2)
     const upstream = pools.get(endpoint, connection.client.identity, http2)
     if (pools.isFull(upstream))
       return this.#answers.refuse(exchange, 'OVERFLOW', endpoint.name)
@@ -132,7 +145,9 @@ export class Pipeline {
   }
 
   /** A retry goes elsewhere, and is no reason to forget where the client belongs. */
-  #balance(target: Service, { connection, tried }: Exchange): Endpoint | undefined {
+  #balance(target: Service, exchange: Exchange): Endpoint | undefined {
+    const { connection, session, tried } = exchange
+    if (session !== undefined && tried.length === 0) return session.endpoint
     const { destination, source } = connection.origin
     const asked = target.id === connection.service.id
     const ready = readyFor(target, asked, destination)
@@ -169,11 +184,19 @@ export class Pipeline {
       path: message.path,
       port: connection.origin.destinationPort,
     }
-    this.#answers.answer(
-      exchange,
-      redirect.status,
-      ['location', redirectLocation(redirect, asked, rule.path)],
-      '',
-    )
+    const headers = ['location', redirectLocation(redirect, asked, rule.path)]
+    const { responseHeaders } = rule.filters
+    if (responseHeaders !== undefined) editHeaders(headers, responseHeaders)
+    for (const edit of exchange.responseEdits) editHeaders(headers, edit)
+    this.#answers.answer(exchange, redirect.status, headers, '')
+  }
+
+  /** A preflight is answered here (GEP-1767); what is none has its answer edited. */
+  #isPreflight(exchange: Exchange, cors: CorsSpec): boolean {
+    const headers = preflightAnswer(cors, exchange.message)
+    if (headers === undefined)
+      exchange.responseEdits.push(corsEdit(cors, exchange.message.headers))
+    else this.#answers.answer(exchange, 200, headers, '')
+    return headers !== undefined
   }
 }

@@ -236,6 +236,16 @@ export class ConfigStore {
   }
 }
 
+/** How an endpoint is spoken to: as its service declares, else as its port's appProtocol says, else as the client spoke. */
+export function speaksHttp2(
+  declared: L7Protocol,
+  appProtocol: L7Protocol,
+  client: boolean,
+): boolean {
+  const said = declared === L7Protocol.UNSPECIFIED ? appProtocol : declared
+  return said === L7Protocol.UNSPECIFIED ? client : isHttp2(said)
+}
+
 /** True when the declared protocol is framed as HTTP/2. */
 export function isHttp2(protocol: L7Protocol): boolean {
   return protocol === L7Protocol.HTTP2 || protocol === L7Protocol.GRPC

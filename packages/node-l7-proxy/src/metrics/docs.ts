@@ -41,6 +41,11 @@ export const counterDocs = {
     'pillion_affinity_forgotten_total',
     'clients whose endpoint was forgotten because of --max-affinity',
   ],
+  mirrored: ['pillion_mirrored_total', 'copies of requests that were answered'],
+  mirrorsDropped: [
+    'pillion_mirrors_dropped_total',
+    'copies of requests given up: too many at once, too long a body, no endpoint, no answer',
+  ],
   connectFailures: [
     'pillion_upstream_connect_failures_total',
     'upstream connections that could not be made',

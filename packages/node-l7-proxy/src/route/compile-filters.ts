@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // PURE: filters and backends of the contract -> those of the request path.
-import type { Backend, Cors, Filter, HeaderModifier, Mirror } from '@pillion/contract'
-import type { PathModifier } from '@pillion/contract'
+import type {
+  Backend,
+  Cors,
+  Filter,
+  HeaderModifier,
+  Mirror,
+  PathModifier,
+} from '@pillion/contract'
 import type {
   BackendRef,
   CorsSpec,
@@ -107,6 +113,7 @@ function compileCors(cors: Cors): CorsSpec {
   const origins = cors.allowOrigins.map(compileOrigin)
   return {
     allowsOrigin: (origin) => origins.some((allows) => allows(origin.toLowerCase())),
+    origins: cors.allowOrigins,
     credentials: cors.allowCredentials,
     methods: list(cors.allowMethods),
     headers: list(cors.allowHeaders),

@@ -82,6 +82,7 @@ export function implicitTable(name: string, serviceId: number): Table {
     requestTimeoutMs: 0,
     backendTimeoutMs: 0,
     retry: undefined,
+    traffic: undefined,
   })
 }
 

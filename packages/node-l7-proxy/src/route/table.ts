@@ -40,6 +40,8 @@ export type RewriteSpec = {
 /** GEP-1767. */
 export type CorsSpec = {
   readonly allowsOrigin: (origin: string) => boolean
+  /** As they are written, for people. */
+  readonly origins: readonly string[]
   readonly credentials: boolean
   /** undefined: what the preflight asks for. */
   readonly methods: string | undefined

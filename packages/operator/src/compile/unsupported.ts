@@ -34,6 +34,8 @@ export function unsupported(route: Route): string[] {
       for (const [k, { type }] of backend.filters.entries()) {
         // A preflight says nothing of which backend will take the request.
         if (type === 'CORS') say(`${at}.filters[${k}]`, 'CORS of one backend')
+        if (type === 'URLRewrite' && rule.filters.some((each) => each.type === type))
+          say(`${at}.filters[${k}]`, 'URLRewrite of a backend beside that of its rule')
       }
     }
   }
