@@ -20,6 +20,7 @@ import {
   precedence,
 } from './matches.ts'
 import { numberOf, type Pool } from './pool.ts'
+import { compileTraffic } from './traffic.ts'
 
 export interface Routes {
   readonly tables: ReadonlyMap<string, RouteTable>
@@ -100,7 +101,7 @@ function destinations({ backends, filters }: RouteRule): string[] {
 function hasDefaults({ l7Service, retryConstraint }: Declaration): boolean {
   const spec = l7Service?.spec
   const own = spec?.timeouts ?? spec?.retries ?? spec?.retryBudget
-  return (own ?? retryConstraint) !== undefined
+  return (own ?? retryConstraint ?? (spec && compileTraffic(spec))) !== undefined
 }
 
 /** The L7Service is about this mesh and this port, so it says more than the standard's policy for the whole Service. */
@@ -122,13 +123,15 @@ function budgetOf({
 
 function defaults(
   declaration: Declaration,
-): Pick<RouteTable, 'retryBudget' | 'requestTimeoutMs' | 'backendTimeoutMs' | 'retry'> {
-  const { timeouts, retries } = declaration.l7Service?.spec ?? {}
+): Omit<RouteTable, 'serviceId' | 'rules' | 'hasRoutes'> {
+  const spec = declaration.l7Service?.spec
+  const { timeouts, retries } = spec ?? {}
   return {
     retryBudget: budgetOf(declaration),
     requestTimeoutMs: timeouts?.request ?? 0,
     backendTimeoutMs: timeouts?.backendRequest ?? 0,
     retry: retries && serviceRetry(retries),
+    traffic: spec && compileTraffic(spec),
   }
 }
 

@@ -31,6 +31,7 @@ function randomView(next: () => number): Resources {
       requestTimeoutMs: 0,
       backendTimeoutMs: 0,
       retry: undefined,
+      traffic: undefined,
       retryBudget: undefined,
     })
   }
