@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Property: what diff(A, B) says, applied to A with the contract's own applyDelta, over the wire, gives B.
-import { applyDelta, Delta, emptyResources, type Resources } from '@pillion/contract'
+import {
+  applyDelta,
+  Delta,
+  emptyResources,
+  type Resources,
+  type Rule,
+} from '@pillion/contract'
 import t from 'tap'
 import { diff, isEmpty } from '../../src/publish/diff.ts'
 
@@ -17,12 +23,12 @@ function random(seed: number): () => number {
 
 function randomView(next: () => number): Resources {
   const pick = (limit: number): number => Math.floor(next() * limit)
-  const rule = new Map<string, { id: number; text: string }>()
+  const rule = new Map<string, Rule>()
   const endpoint = new Map<string, ReturnType<typeof endpointOf>>()
   const routeTable = new Map()
   for (let i = pick(6); i > 0; i--) {
     const id = pick(5)
-    rule.set(String(id), { id, text: `text ${pick(2)}` })
+    rule.set(String(id), { id, text: `text ${pick(2)}`, shadow: undefined })
     endpoint.set(`e${id}`, endpointOf(id, pick(3)))
     routeTable.set(`t${id}`, {
       serviceId: pick(2),
