@@ -1,9 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// One try at one endpoint: its timers, its place in the balancer's count, and the guard that an attempt which was given up
+// One try at one endpoint: its timers, its places in the counts, what its end says of the endpoint, and the guard that an attempt which was given up
 // is never heard again.
 import type { Duplex } from 'node:stream'
+import type { BreakerPlace } from './cluster/breaker.ts'
+import type { Cluster } from './cluster/cluster.ts'
 import type { Endpoint } from './cluster/endpoint.ts'
+import {
+  type AttemptResult,
+  resultOfGrpcStatus,
+  resultOfStatus,
+} from './cluster/outlier.ts'
 import type { Exchange } from './exchange.ts'
+import { grpcStatus } from './grpc/status.ts'
 import type { Headers } from './headers.ts'
 import type {
   Upstream,
@@ -27,23 +35,37 @@ export type AttemptSink = {
 /** An answer that is not passed on is read to its end, so that the connection can be used again, up to this size. */
 const discardBytes = 65_536
 
+/** Which failures speak against the endpoint. One that says that it is closing is in order. */
+const isTrouble: Readonly<Record<UpstreamFailure['kind'], boolean>> = {
+  connect: true,
+  reset: true,
+  protocol: true,
+  denied: false,
+  refused: false,
+  overflow: false,
+}
+
 export class Attempt implements UpstreamEvents {
   readonly exchange: Exchange
   readonly endpoint: Endpoint
   readonly spanId: string
   readonly startedMs: number = performance.now()
   readonly #sink: AttemptSink
+  readonly #cluster: Cluster
+  readonly #place: BreakerPlace
   #call: UpstreamCall | undefined
   #timer: NodeJS.Timeout | undefined
   #perTryMs: number
   #backendMs: number
   #state: 'running' | 'discarding' | 'over' = 'running'
   #discarded = 0
+  #judged = false
 
   /** Timeouts of 0 are none. `perTryMs` is until the head, `backendMs` until the end (GEP-1742). */
   constructor(
     exchange: Exchange,
     endpoint: Endpoint,
+    cluster: Cluster,
     spanId: string,
     sink: AttemptSink,
     perTryMs: number,
@@ -55,6 +77,8 @@ export class Attempt implements UpstreamEvents {
     this.#sink = sink
     this.#perTryMs = perTryMs
     this.#backendMs = backendMs
+    this.#cluster = cluster
+    this.#place = cluster.breaker.enter(exchange.attempts > 1)
     endpoint.active++
   }
 
@@ -86,8 +110,20 @@ export class Attempt implements UpstreamEvents {
   discard(): void {
     if (this.#state !== 'running') return
     this.#state = 'discarding'
+    // The next try must not be refused because of this one.
+    this.#place.leave()
     this.#clear()
     this.#arm(1000)
+  }
+
+  /** The client's time is up, and the endpoint has not answered. */
+  expire(): void {
+    if (this.#state === 'running') this.#judge('gateway')
+    this.cancel()
+  }
+
+  onConnection(): void {
+    this.#place.connected()
   }
 
   onInformational(status: number, headers: Headers): void {
@@ -97,6 +133,7 @@ export class Attempt implements UpstreamEvents {
 
   onHead(status: number, headers: Headers, ended: boolean): void {
     if (this.#state !== 'running') return
+    this.#judgeHead(status, headers)
     if (ended) this.#leave()
     else if (this.#perTryMs > 0) this.#rearmForBody()
     this.#sink.head(this, status, headers, ended)
@@ -113,12 +150,14 @@ export class Attempt implements UpstreamEvents {
 
   onEnd(trailers: Headers | undefined): void {
     const running = this.#state === 'running'
+    this.#judge(resultOfGrpcStatus(grpcStatus(trailers ?? []) ?? 2))
     this.#leave()
     if (running) this.#sink.end(this, trailers)
   }
 
   onFailure(failure: UpstreamFailure): void {
     const running = this.#state === 'running'
+    if (isTrouble[failure.kind]) this.#judge('gateway')
     this.#leave()
     if (running) this.#sink.failed(this, failure)
   }
@@ -137,6 +176,20 @@ export class Attempt implements UpstreamEvents {
     this.#leave()
   }
 
+  /** Of a gRPC call the head says nothing yet, unless it is all there is. */
+  #judgeHead(status: number, headers: Headers): void {
+    if (!this.exchange.grpc || status !== 200) return this.#judge(resultOfStatus(status))
+    const said = grpcStatus(headers)
+    if (said !== undefined) this.#judge(resultOfGrpcStatus(said))
+  }
+
+  /** Tells the service once how its endpoint did, and how long it took. */
+  #judge(result: AttemptResult): void {
+    if (this.#judged) return
+    this.#judged = true
+    this.#cluster.judge(this.endpoint, result, performance.now() - this.startedMs)
+  }
+
   #rearmForBody(): void {
     this.#clear()
     if (this.#backendMs > 0) {
@@ -147,6 +200,7 @@ export class Attempt implements UpstreamEvents {
   #arm(ms: number): void {
     this.#timer = setTimeout(() => {
       const running = this.#state === 'running'
+      if (running) this.#judge('gateway')
       this.cancel()
       if (running) this.#sink.timedOut(this)
     }, ms)
@@ -162,6 +216,7 @@ export class Attempt implements UpstreamEvents {
     this.#state = 'over'
     this.#clear()
     this.endpoint.active--
+    this.#place.leave()
   }
 }
 

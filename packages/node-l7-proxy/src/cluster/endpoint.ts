@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import {
+  type ConnectionPool,
   type Endpoint as EndpointMessage,
   formatAddress,
   formatEndpoint,
@@ -7,7 +8,9 @@ import {
 } from '@pillion/contract'
 import type { DestinationLabels } from '../metrics/labels.ts'
 import type { Upstream } from '../upstream/upstream.ts'
+import { Latency } from './balance/peak-ewma.ts'
 import { fnv1a } from './hash.ts'
+import { EndpointHealth } from './outlier.ts'
 
 /** One address that serves a service. Lives as long as its name does, over every change of its other fields. */
 export class Endpoint {
@@ -24,13 +27,23 @@ export class Endpoint {
   ready = false
   terminating = false
   node = ''
+  /** Whose policy a request to it falls under. */
+  identity = 0
+  /** Empty: unknown. */
+  zone = ''
   hintZones: string[] = []
   hintNodes: string[] = []
   /** Requests in flight, of all identities: what the balancer compares. */
   active = 0
+  /** Monotonic, milliseconds: when it became ready, as far as this process knows. */
+  readySinceMs = 0
+  readonly health: EndpointHealth = new EndpointHealth()
+  readonly latency: Latency = new Latency(performance.now())
   destination: DestinationLabels
   /** Pools to it by key of pool.ts; owned by UpstreamPools. */
   readonly upstreams: Map<number, Upstream> = new Map()
+  /** By which they were made. */
+  poolRule: ConnectionPool | undefined
 
   constructor(name: string, message: EndpointMessage, destination: DestinationLabels) {
     this.name = name
@@ -45,9 +58,12 @@ export class Endpoint {
 
   update(message: EndpointMessage, destination: DestinationLabels): void {
     this.weight = Math.max(1, message.weight)
+    if (message.ready && !this.ready) this.readySinceMs = performance.now()
     this.ready = message.ready
     this.terminating = message.terminating
     this.node = message.node
+    this.zone = message.zone
+    this.identity = message.identity
     this.hintZones = message.hintZones
     this.hintNodes = message.hintNodes
     this.destination = destination

@@ -4,7 +4,7 @@
 import { Readable } from 'node:stream'
 import { RequestBody } from '../body.ts'
 import type { Endpoint } from '../cluster/endpoint.ts'
-import { leastRequest } from '../cluster/p2c.ts'
+import { leastRequest } from '../cluster/balance/p2c.ts'
 import { type ConfigStore, speaksHttp2 } from '../config/config.ts'
 import type { Exchange, Message } from '../exchange.ts'
 import type { Headers } from '../headers.ts'
@@ -78,10 +78,11 @@ export class Mirrors {
   ): void {
     const { config, pools } = this.#parts
     const target = config.current.byName.get(backend.servicePort ?? '')
-    const endpoint = target && leastRequest(target.ready, Math.random, [])
+    const endpoint =
+      target && leastRequest(target.cluster.usable(target.ready), Math.random, [])
     if (target === undefined || endpoint === undefined) return copy.giveUp()
     const speaks = speaksHttp2(target.protocol, backend.protocol, http2)
-    const upstream = pools.get(endpoint, identity, speaks)
+    const upstream = pools.get(endpoint, identity, speaks, target.cluster)
     if (pools.isFull(upstream)) return copy.giveUp()
     copy.began(endpoint, upstream.start(request, copy))
   }
@@ -139,6 +140,10 @@ class Copy implements UpstreamEvents {
     const call = this.#call
     this.#finish(false)
     call?.cancel()
+  }
+
+  onConnection(): void {
+    /* copies are counted here, not by circuit breakers */
   }
 
   onInformational(): void {

@@ -8,7 +8,12 @@ export type TryOutcome =
   | { readonly kind: 'connect' | 'refused' | 'reset' | 'timeout' }
   | { readonly kind: 'status'; readonly status: number }
   /** Trailers-Only: the call never began to answer (gRFC A6). */
-  | { readonly kind: 'grpc'; readonly status: number }
+  | {
+      readonly kind: 'grpc'
+      readonly status: number
+      /** What the server says of a retry; see retry-throttle.ts. */
+      readonly pushback: number | 'never' | undefined
+    }
   | { readonly kind: 'final' }
 
 const idempotent = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE'])
@@ -34,7 +39,7 @@ export function isRetryable(
     case 'status':
       return rule.codes.has(outcome.status)
     case 'grpc':
-      return rule.grpcCodes.has(outcome.status)
+      return outcome.pushback !== 'never' && rule.grpcCodes.has(outcome.status)
     case 'final':
       return false
   }

@@ -46,6 +46,44 @@ export const counterDocs = {
     'pillion_mirrors_dropped_total',
     'copies of requests given up: too many at once, too long a body, no endpoint, no answer',
   ],
+  breakerRequests: [
+    'pillion_circuit_breaker_requests_total',
+    'requests refused because maxRequests, maxPendingRequests or maxRetries of their service was reached',
+  ],
+  breakerConnections: [
+    'pillion_circuit_breaker_connections_total',
+    'requests refused because maxConnections of their service was reached',
+  ],
+  breakerRetries: [
+    'pillion_circuit_breaker_retries_total',
+    'retries not made because maxRetries of their service was reached',
+  ],
+  ejectionsConsecutive: [
+    'pillion_ejections_consecutive_total',
+    'endpoints ejected for failures in a row',
+  ],
+  ejectionsSuccessRate: [
+    'pillion_ejections_success_rate_total',
+    'endpoints ejected for failing more often than the others',
+  ],
+  ejectionPanics: [
+    'pillion_ejection_panics_total',
+    'times that ejections began to be ignored because too few endpoints were left',
+  ],
+  rateLimited: ['pillion_rate_limited_total', 'requests refused by a rate limit'],
+  limitKeysForgotten: [
+    'pillion_rate_limit_forgotten_total',
+    'buckets of rate limits forgotten because of --max-limit-keys',
+  ],
+  retriesThrottled: [
+    'pillion_retries_throttled_total',
+    'retries of gRPC calls not made because most calls fail, or because the server said so',
+  ],
+  faultsDelayed: ['pillion_faults_delayed_total', 'requests delayed on purpose'],
+  faultsAborted: [
+    'pillion_faults_aborted_total',
+    'requests answered with an error on purpose',
+  ],
   connectFailures: [
     'pillion_upstream_connect_failures_total',
     'upstream connections that could not be made',
@@ -53,6 +91,22 @@ export const counterDocs = {
   policyDenied: [
     'pillion_policy_denied_total',
     'upstream connections that policy refused',
+  ],
+  requestsAllowed: [
+    'pillion_requests_allowed_total',
+    'requests to endpoints with rules for requests that policy allowed',
+  ],
+  requestsDenied: [
+    'pillion_requests_denied_total',
+    'requests that policy refused, for a missing or invalid token as well',
+  ],
+  shadowDenied: [
+    'pillion_requests_shadow_denied_total',
+    'requests that policies in Shadow mode would refuse',
+  ],
+  shadowAllowed: [
+    'pillion_requests_shadow_allowed_total',
+    'refused requests that policies in Shadow mode would allow',
   ],
   configRefused: [
     'pillion_config_refused_total',
@@ -71,6 +125,10 @@ export const gaugeDocs = {
   affinitySessions: [
     'pillion_affinity_sessions',
     'clients that are remembered with their endpoint (session affinity)',
+  ],
+  verifyingTokens: [
+    'pillion_tokens_verifying',
+    'requests that wait for the verification of their token',
   ],
   upstreamPools: ['pillion_upstream_pools', 'pools of upstream connections'],
 } as const

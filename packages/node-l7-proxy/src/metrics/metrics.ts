@@ -37,6 +37,8 @@ const flags = [
   'DPE',
   'DC',
   'UR',
+  'RL',
+  'FI',
 ]
 
 export class Metrics {

@@ -2,9 +2,10 @@
 // Makes upstream sockets. The descriptor exists before net.Socket does, because the identity that the connection carries
 // must be set before connect(2), where the kernel judges it (design 4.4).
 import { Socket, type SocketConstructorOpts } from 'node:net'
+import type { ConnectionGate } from '../cluster/breaker.ts'
 import type { Datapath } from '../datapath.ts'
 import { errnoOf } from '../errors.ts'
-import { ConnectError } from './failure.ts'
+import { ConnectError, limitCode } from './failure.ts'
 
 export type Target = {
   readonly host: string
@@ -13,11 +14,21 @@ export type Target = {
   /** Identity that the connection carries. */
   readonly identity: number
   readonly timeoutMs: number
+  /** Counts the connections of this pool and may refuse one more; absent: nobody counts. */
+  readonly gate?: ConnectionGate
 }
 
 /** A socket that is connecting. It emits 'connect', or 'error' with syscall "connect" and the errno code. */
 export function connectUpstream(datapath: Datapath, target: Target): Socket {
-  const fd = openDescriptor(datapath, target)
+  const refusal = target.gate?.enter()
+  if (refusal !== undefined) throw new ConnectError(limitCode, refusal)
+  let fd
+  try {
+    fd = openDescriptor(datapath, target)
+  } catch (error) {
+    target.gate?.leave()
+    throw error
+  }
   // manualStart (known to node, not to its types): nothing can be read before the connection exists.
   const adopt = { fd, readable: true, writable: true, manualStart: true }
   const socket = new Socket(adopt as SocketConstructorOpts)
@@ -33,6 +44,9 @@ export function connectUpstream(datapath: Datapath, target: Target): Socket {
     clearTimeout(timer)
   }
   socket.once('connect', settle).once('close', settle)
+  socket.once('close', () => {
+    target.gate?.leave()
+  })
   socket.connect({ host: target.host, port: target.port })
   return socket
 }

@@ -36,10 +36,17 @@ export class Http2Session {
   #state: State = { kind: 'connecting' }
   #waiting: Waiting[] = []
   #streams = 0
+  /** Ever opened. */
+  #opened = 0
+  readonly #maxRequests: number
+  /** Monotonic; Infinity: it does not age. */
+  #agedMs = Infinity
 
   constructor(settings: UpstreamSettings, onClosed: (session: Http2Session) => void) {
     this.#label = settings.label
     this.#onClosed = onClosed
+    this.#maxRequests = settings.maxRequests
+    if (settings.maxAgeMs > 0) this.#agedMs = performance.now() + settings.maxAgeMs
     let socket
     try {
       socket = connectUpstream(settings.datapath, settings.target)
@@ -73,11 +80,19 @@ export class Http2Session {
     return this.#streams + this.#waiting.length
   }
 
-  /** How many streams the peer takes at once. */
+  /** The load up to which calls can be given to it: what the peer takes at once, and what is left of its requests. */
   get limit(): number {
-    return this.#state.kind === 'ready'
-      ? (this.#session?.remoteSettings.maxConcurrentStreams ?? 100)
-      : 100
+    const peers =
+      this.#state.kind === 'ready'
+        ? (this.#session?.remoteSettings.maxConcurrentStreams ?? 100)
+        : 100
+    if (this.#maxRequests === 0) return peers
+    return Math.min(peers, this.#streams + this.#maxRequests - this.#opened)
+  }
+
+  /** True when it is older than the service wants: time to drain. */
+  get isAged(): boolean {
+    return performance.now() >= this.#agedMs
   }
 
   /** Calls back at once when connected, otherwise when connected or failed. */
@@ -109,10 +124,12 @@ export class Http2Session {
       return undefined
     const stream = session.request(headers, { endStream, waitForTrailers: !endStream })
     this.#streams++
+    this.#opened++
     stream.once('close', () => {
       this.#streams--
       if (this.#streams === 0 && this.#state.kind === 'draining') this.#destroySoon()
     })
+    if (this.#opened === this.#maxRequests) this.drain()
     return stream
   }
 

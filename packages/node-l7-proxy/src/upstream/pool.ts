@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // All upstream connections, keyed by (source identity, endpoint, protocol): two tenants never share one (design 4.6).
+import type { ConnectionPool } from '@pillion/contract'
+import { ConnectionGate } from '../cluster/breaker.ts'
+import type { Cluster } from '../cluster/cluster.ts'
 import type { Endpoint } from '../cluster/endpoint.ts'
 import type { Datapath } from '../datapath.ts'
 import type { Metrics } from '../metrics/metrics.ts'
@@ -16,11 +19,18 @@ export type UpstreamSettings = {
   readonly label: string
   readonly connections: number
   readonly idleMs: number
+  /** 0: no limit. */
+  readonly maxAgeMs: number
+  /** Of a connection; 0: no limit. */
+  readonly maxRequests: number
   readonly headerBytes: number
+  readonly headerFields: number
   readonly pending: number
 }
 
 const sweepMs = 10_000
+
+const noPoolRule: ConnectionPool = { idleMs: 0, maxAgeMs: 0, maxRequests: 0 }
 
 export class UpstreamPools {
   readonly #datapath: Datapath
@@ -40,9 +50,16 @@ export class UpstreamPools {
   }
 
   /** The connections of `identity` to `endpoint`. Hot path: one look-up by number. */
-  get(endpoint: Endpoint, identity: number, http2: boolean): Upstream {
+  get(endpoint: Endpoint, identity: number, http2: boolean, cluster: Cluster): Upstream {
+    // Made by an older rule: they carry what they carry, and end when they are idle.
+    if (endpoint.poolRule !== cluster.connectionPool) {
+      endpoint.poolRule = cluster.connectionPool
+      endpoint.upstreams.clear()
+    }
     const key = identity * 2 + (http2 ? 1 : 0)
-    return endpoint.upstreams.get(key) ?? this.#make(endpoint, identity, http2, key)
+    return (
+      endpoint.upstreams.get(key) ?? this.#make(endpoint, identity, http2, cluster, key)
+    )
   }
 
   /** True when one more call would wait in a queue that is full. */
@@ -56,16 +73,27 @@ export class UpstreamPools {
     this.#pools.clear()
   }
 
-  #make(endpoint: Endpoint, identity: number, http2: boolean, key: number): Upstream {
+  #make(
+    endpoint: Endpoint,
+    identity: number,
+    http2: boolean,
+    cluster: Cluster,
+    key: number,
+  ): Upstream {
     const { host, port, family } = endpoint
     const options = this.#options
+    const gate = new ConnectionGate(cluster.breaker)
+    const { idleMs, maxAgeMs, maxRequests } = cluster.connectionPool ?? noPoolRule
     const settings: UpstreamSettings = {
       datapath: this.#datapath,
-      target: { host, port, family, identity, timeoutMs: options.connectTimeoutMs },
+      target: { host, port, family, identity, timeoutMs: options.connectTimeoutMs, gate },
       label: family === 6 ? `[${host}]:${port}` : `${host}:${port}`,
       connections: options.poolConnections,
-      idleMs: options.upstreamIdleMs,
+      idleMs: idleMs || options.upstreamIdleMs,
+      maxAgeMs,
+      maxRequests,
       headerBytes: options.headerBytes,
+      headerFields: options.headerFields,
       pending: options.pending,
     }
     const upstream = http2 ? new Http2Upstream(settings) : new Http1Upstream(settings)
@@ -80,7 +108,7 @@ export class UpstreamPools {
     const oldest = performance.now() - this.#options.upstreamIdleMs
     for (const [upstream, { endpoint, key }] of this.#pools) {
       if (upstream.active > 0 || upstream.lastUsedMs > oldest) continue
-      endpoint.upstreams.delete(key)
+      if (endpoint.upstreams.get(key) === upstream) endpoint.upstreams.delete(key)
       this.#pools.delete(upstream)
       upstream.close()
     }

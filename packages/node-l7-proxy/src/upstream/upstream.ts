@@ -32,6 +32,8 @@ export type UpstreamFailure = {
 
 /** What an attempt hears, in this order; after onEnd or onFailure nothing more. */
 export type UpstreamEvents = {
+  /** It has a connection, and waits no longer. May come before start() has returned. */
+  onConnection(): void
   /** 1xx other than 101. */
   onInformational(status: number, headers: Headers): void
   /** `headers` are the callee's to change. `ended`: no body and no trailers follow. */

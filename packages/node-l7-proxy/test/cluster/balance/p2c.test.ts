@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import t from 'tap'
-import type { Endpoint } from '../../src/cluster/endpoint.ts'
-import { leastRequest } from '../../src/cluster/p2c.ts'
-import { makeEndpoint } from '../support/endpoint.ts'
+import type { Endpoint } from '../../../src/cluster/endpoint.ts'
+import { leastRequest } from '../../../src/cluster/balance/p2c.ts'
+import { makeEndpoint } from '../../support/endpoint.ts'
 
 function make(active: number, weight = 1): Endpoint {
   const endpoint = makeEndpoint('10.0.0.1', { weight })
