@@ -19,8 +19,9 @@ import {
   trailersOnly,
   unavailable,
 } from './grpc/status.ts'
-import type { Headers } from './headers.ts'
+import { type Headers, removeHeader } from './headers.ts'
 import type { Metrics } from './metrics/metrics.ts'
+import { cleanTrailers } from './trailers.ts'
 import type { UpstreamPools } from './upstream/pool.ts'
 import type { UpstreamFailure } from './upstream/upstream.ts'
 
@@ -64,6 +65,7 @@ export class Answers implements AttemptSink {
 
   informational(exchange: Exchange, status: number, headers: Headers): void {
     stripHopByHop(headers)
+    removeHeader(headers, 'content-length') // has none (RFC 9110 8.6), and HTTP/2 peers reset for it
     exchange.responder.informational(status, headers)
   }
 
@@ -98,8 +100,9 @@ export class Answers implements AttemptSink {
     }
   }
 
-  end(attempt: Attempt, trailers: Headers | undefined): void {
+  end(attempt: Attempt, received: Headers | undefined): void {
     const { exchange } = attempt
+    const trailers = cleanTrailers(received)
     if (trailers !== undefined) {
       stripHopByHop(trailers)
       if (exchange.grpc) exchange.grpcStatus = grpcStatus(trailers) ?? exchange.grpcStatus

@@ -6,13 +6,8 @@ import { RequestBody } from '../body.ts'
 import type { Connection, Message } from '../exchange.ts'
 import { fromRaw } from '../headers.ts'
 import type { Options } from '../options.ts'
-import {
-  cleanTrailers,
-  isAuthority,
-  readTarget,
-  type Refusal,
-  refuseEncoding,
-} from './validity.ts'
+import { cleanTrailers } from '../trailers.ts'
+import { isAuthority, readTarget, type Refusal, refuseEncoding } from './validity.ts'
 
 /** `upgrade`: the protocol, when the request asks for a tunnel that it may have. */
 export function readHttp1(

@@ -31,14 +31,24 @@ export class Http1Responder implements Responder {
       if (!this.#continued) response.writeContinue()
       this.#continued = true
     } else if (status === 103) {
-      response.writeEarlyHints(toObject(headers))
+      try {
+        response.writeEarlyHints(toObject(headers))
+      } catch {
+        // node wants a Link that it understands; hints are optional to forward
+      }
     } // node can write no other 1xx; they are optional to forward (RFC 9110 15.2)
   }
 
   head(status: number, headers: Headers, ended: boolean, close: boolean): void {
     const response = this.#response
     if (close) response.shouldKeepAlive = false
-    response.writeHead(status, headers)
+    try {
+      response.writeHead(status, headers)
+    } catch {
+      // What node will not write in HTTP/1.1 ends one request, not the process.
+      response.destroy()
+      return
+    }
     if (ended) response.end()
   }
 

@@ -34,8 +34,10 @@ export class Http2Server {
     this.#options = options
     this.#metrics = metrics
     this.#server = createServer({
-      maxHeaderListPairs: 256,
+      maxHeaderListPairs: options.headerFields,
       maxSessionInvalidFrames: 100,
+      // A second Date or Location of an endpoint is its affair, and no reason for an exception here.
+      strictSingleValueFields: false,
       settings: {
         maxConcurrentStreams: options.streams,
         maxHeaderListSize: options.headerBytes,
@@ -207,16 +209,26 @@ class Http2Responder implements Responder {
     if (stream.headersSent || stream.destroyed || (status === 100 && this.#continued))
       return
     if (status === 100) this.#continued = true
-    stream.additionalHeaders({ ':status': status, ...toTrailers(headers) })
+    try {
+      stream.additionalHeaders({ ':status': status, ...toTrailers(headers) })
+    } catch {
+      // interim answers are optional to forward (RFC 9110 15.2)
+    }
   }
 
   head(status: number, headers: Headers, ended: boolean, close: boolean): void {
     const stream = this.#stream
     if (stream.destroyed || stream.closed) return
-    stream.respond([':status', String(status), ...headers], {
-      endStream: ended,
-      waitForTrailers: !ended,
-    })
+    try {
+      stream.respond([':status', String(status), ...headers], {
+        endStream: ended,
+        waitForTrailers: !ended,
+      })
+    } catch {
+      // What node will not say in HTTP/2 ends one request, not the process.
+      this.abort()
+      return
+    }
     if (!ended) {
       stream.on('wantTrailers', () => {
         if (!stream.destroyed) stream.sendTrailers(toTrailers(this.#trailers))

@@ -4,6 +4,7 @@ import type { Headers } from '../headers.ts'
 
 const hopByHop = new Set([
   'connection',
+  'http2-settings',
   'keep-alive',
   'proxy-connection',
   'te',

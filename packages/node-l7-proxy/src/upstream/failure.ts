@@ -27,7 +27,9 @@ export function classify(error: unknown, endpoint: string): UpstreamFailure {
   if ((error as { syscall?: unknown } | undefined)?.syscall === 'connect') {
     return { kind: code === 'EPERM' ? 'denied' : 'connect', detail, cause: error }
   }
-  if (code.startsWith('HPE_') || protocolCodes.has(code))
+  // undici's parser errors often have no code.
+  const parser = (error as { name?: unknown } | undefined)?.name === 'HTTPParserError'
+  if (parser || code.startsWith('HPE_') || protocolCodes.has(code))
     return { kind: 'protocol', detail, cause: error }
   return { kind: 'reset', detail, cause: error }
 }

@@ -12,7 +12,13 @@ import { fromRaw, type Headers } from '../headers.ts'
 import { connectUpstream } from './connector.ts'
 import { classify, ConnectError } from './failure.ts'
 import type { UpstreamSettings } from './pool.ts'
-import type { UpstreamCall, UpstreamEvents, UpstreamRequest } from './upstream.ts'
+import type {
+  UpstreamCall,
+  UpstreamEvents,
+  UpstreamFailure,
+  UpstreamRequest,
+} from './upstream.ts'
+import { faultOfHead, faultOfInformational } from './validity.ts'
 
 /** Counts calls; the upstream that they belong to. */
 type Owner = { active: number }
@@ -42,13 +48,15 @@ export class FullClient {
 }
 
 class FullCall implements UpstreamCall {
-  readonly #label: string
+  readonly #settings: UpstreamSettings
   readonly #events: UpstreamEvents
   readonly #owner: Owner
   readonly #request: ClientRequest | undefined
   readonly #body: RequestBody | undefined
   #response: IncomingMessage | undefined
+  readonly #upgrading: boolean
   #sending = false
+  #informational = 0
   #over = false
 
   constructor(
@@ -58,10 +66,11 @@ class FullCall implements UpstreamCall {
     events: UpstreamEvents,
     owner: Owner,
   ) {
-    this.#label = settings.label
+    this.#settings = settings
     this.#events = events
     this.#owner = owner
     this.#body = request.body
+    this.#upgrading = request.upgrade !== undefined
     try {
       this.#request = httpRequest({
         agent,
@@ -80,6 +89,8 @@ class FullCall implements UpstreamCall {
       })
       return
     }
+    // Node drops what is beyond without a word: one more, so that it shows.
+    this.#request.maxHeadersCount = settings.headerFields + 1
     this.#listen(this.#request)
     if (!request.expectContinue) this.#send(this.#request)
   }
@@ -98,8 +109,15 @@ class FullCall implements UpstreamCall {
 
   #listen(request: ClientRequest): void {
     request.on('information', (info) => {
-      if (this.#over || info.statusCode === 100) return
-      this.#events.onInformational(info.statusCode, fromRaw(info.rawHeaders))
+      if (this.#over) return
+      const fault = faultOfInformational(
+        info.statusCode,
+        ++this.#informational,
+        this.#settings,
+      )
+      if (fault !== undefined) this.#refuse(fault)
+      else if (info.statusCode !== 100)
+        this.#events.onInformational(info.statusCode, fromRaw(info.rawHeaders))
     })
     request.on('continue', () => {
       if (this.#over) return
@@ -110,7 +128,14 @@ class FullCall implements UpstreamCall {
       this.#onResponse(request, response)
     })
     request.on('upgrade', (response, socket: Duplex, head) => {
-      if (this.#finish())
+      if (!this.#upgrading) {
+        // A tunnel that nobody asked for: the client's next requests would go through it unseen.
+        socket.destroy()
+        this.#refuse({
+          kind: 'protocol',
+          detail: `${this.#settings.label}: status 101 unasked`,
+        })
+      } else if (this.#finish())
         this.#events.onTunnel(fromRaw(response.rawHeaders), socket, head)
       else socket.destroy()
     })
@@ -125,9 +150,16 @@ class FullCall implements UpstreamCall {
       return
     }
     this.#response = response
+    const headers = fromRaw(response.rawHeaders)
+    const status = response.statusCode ?? 502
+    const fault = faultOfHead(status, headers, this.#settings)
+    if (fault !== undefined) {
+      this.#refuse(fault)
+      return
+    }
     // A final answer instead of 100: the body will not be sent, so this connection cannot be used again.
     if (!this.#sending) request.shouldKeepAlive = false
-    this.#events.onHead(response.statusCode ?? 502, fromRaw(response.rawHeaders), false)
+    this.#events.onHead(status, headers, false)
     response.on('data', (chunk: Buffer) => {
       if (!this.#over) this.#events.onData(chunk)
     })
@@ -175,6 +207,12 @@ class FullCall implements UpstreamCall {
     })
   }
 
+  #refuse(fault: UpstreamFailure): void {
+    if (!this.#finish()) return
+    this.#request?.destroy()
+    this.#events.onFailure(fault)
+  }
+
   #fail(error: unknown): void {
     if (!this.#finish()) return
     this.#request?.destroy()
@@ -182,7 +220,7 @@ class FullCall implements UpstreamCall {
       error instanceof ConnectError || error instanceof Error
         ? error
         : new Error(String(error))
-    this.#events.onFailure(classify(cause, this.#label))
+    this.#events.onFailure(classify(cause, this.#settings.label))
   }
 
   #finish(): boolean {

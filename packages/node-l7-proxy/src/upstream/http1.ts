@@ -13,6 +13,7 @@ import type {
   UpstreamEvents,
   UpstreamRequest,
 } from './upstream.ts'
+import { faultOfHead, faultOfInformational } from './validity.ts'
 
 export class Http1Upstream implements Upstream {
   readonly #settings: UpstreamSettings
@@ -46,7 +47,7 @@ export class Http1Upstream implements Upstream {
       this.#full ??= new FullClient(this.#settings)
       return this.#full.start(request, events, this)
     }
-    return new FastCall(this, this.#settings.label, this.#pool, request, events)
+    return new FastCall(this, this.#settings, this.#pool, request, events)
   }
 
   close(): void {
@@ -85,20 +86,21 @@ function needsFull({ upgrade, expectContinue, path, body }: UpstreamRequest): bo
 /** One exchange through undici; pooled connections, one write for the head. */
 class FastCall implements UpstreamCall, Dispatcher.DispatchHandler {
   readonly #upstream: Http1Upstream
-  readonly #label: string
+  readonly #settings: UpstreamSettings
   readonly #events: UpstreamEvents
   #controller: Dispatcher.DispatchController | undefined
+  #informational = 0
   #over = false
 
   constructor(
     upstream: Http1Upstream,
-    label: string,
+    settings: UpstreamSettings,
     pool: Pool,
     request: UpstreamRequest,
     events: UpstreamEvents,
   ) {
     this.#upstream = upstream
-    this.#label = label
+    this.#settings = settings
     this.#events = events
     const headers: Headers = ['host', request.authority, ...request.headers]
     pool.dispatch(
@@ -130,13 +132,21 @@ class FastCall implements UpstreamCall, Dispatcher.DispatchHandler {
   }
 
   onResponseStart(
-    _: Dispatcher.DispatchController,
+    controller: Dispatcher.DispatchController,
     status: number,
-    headers: Record<string, string | string[] | undefined>,
+    fields: Record<string, string | string[] | undefined>,
   ): void {
     if (this.#over) return
-    if (status < 200) this.#events.onInformational(status, fromObject(headers))
-    else this.#events.onHead(status, fromObject(headers), false)
+    const headers = fromObject(fields)
+    const interim = status < 200
+    const fault = interim
+      ? faultOfInformational(status, ++this.#informational, this.#settings)
+      : faultOfHead(status, headers, this.#settings)
+    if (fault !== undefined) {
+      if (this.#finish()) this.#events.onFailure(fault)
+      controller.abort(new Error(fault.detail))
+    } else if (interim) this.#events.onInformational(status, headers)
+    else this.#events.onHead(status, headers, false)
   }
 
   onResponseData(_: Dispatcher.DispatchController, chunk: Buffer): void {
@@ -153,7 +163,7 @@ class FastCall implements UpstreamCall, Dispatcher.DispatchHandler {
   }
 
   onResponseError(_: Dispatcher.DispatchController, error: Error): void {
-    if (this.#finish()) this.#events.onFailure(classify(error, this.#label))
+    if (this.#finish()) this.#events.onFailure(classify(error, this.#settings.label))
   }
 
   /** False when it was over before. */

@@ -58,7 +58,7 @@ export class Http2Session {
     }
     const session = connect(`http://${settings.label}`, {
       createConnection: () => socket,
-      maxHeaderListPairs: 256,
+      maxHeaderListPairs: settings.headerFields,
       maxSendHeaderBlockLength: settings.headerBytes,
       settings: {
         enablePush: false,

@@ -14,6 +14,7 @@ import type {
   UpstreamFailure,
   UpstreamRequest,
 } from './upstream.ts'
+import { faultOfHead, faultOfInformational } from './validity.ts'
 
 /** One connection carries a hundred streams; more of them only when the peer's limit is reached. */
 const sessionsMax = 8
@@ -31,7 +32,7 @@ export class Http2Upstream implements Upstream {
   start(request: UpstreamRequest, events: UpstreamEvents): UpstreamCall {
     this.active++
     this.lastUsedMs = performance.now()
-    return new Http2Call(this, this.#settings.label, this.#pick(), request, events)
+    return new Http2Call(this, this.#settings, this.#pick(), request, events)
   }
 
   close(): void {
@@ -59,25 +60,26 @@ export class Http2Upstream implements Upstream {
 
 class Http2Call implements UpstreamCall, Waiting {
   readonly #upstream: Http2Upstream
-  readonly #label: string
+  readonly #settings: UpstreamSettings
   readonly #request: UpstreamRequest
   readonly #events: UpstreamEvents
   #stream: ClientHttp2Stream | undefined
   #body: Readable | undefined
   #trailers: Headers | undefined
+  #informational = 0
   #headSeen = false
   #endSeen = false
   #over = false
 
   constructor(
     upstream: Http2Upstream,
-    label: string,
+    settings: UpstreamSettings,
     session: Http2Session,
     request: UpstreamRequest,
     events: UpstreamEvents,
   ) {
     this.#upstream = upstream
-    this.#label = label
+    this.#settings = settings
     this.#request = request
     this.#events = events
     session.enter(this)
@@ -105,7 +107,7 @@ class Http2Call implements UpstreamCall, Waiting {
     } catch (error) {
       this.onFailure({
         kind: 'protocol',
-        detail: `${this.#label}: ${String(error)}`,
+        detail: `${this.#settings.label}: ${String(error)}`,
         cause: error,
       })
       return
@@ -113,7 +115,7 @@ class Http2Call implements UpstreamCall, Waiting {
     if (stream === undefined) {
       this.onFailure({
         kind: 'refused',
-        detail: `${this.#label}: the connection is closing`,
+        detail: `${this.#settings.label}: the connection is closing`,
       })
       return
     }
@@ -128,15 +130,29 @@ class Http2Call implements UpstreamCall, Waiting {
     this.#events.onFailure(failure)
   }
 
+  #refuse(fault: UpstreamFailure): void {
+    this.onFailure(fault)
+    this.#reset(constants.NGHTTP2_PROTOCOL_ERROR)
+  }
+
   #listen(stream: ClientHttp2Stream): void {
     stream.on('headers', (_headers, _flags, raw: string[]) => {
-      if (!this.#over) this.#events.onInformational(...splitStatus(raw))
+      if (this.#over) return
+      const [status, headers] = splitStatus(raw)
+      const fault = faultOfInformational(status, ++this.#informational, this.#settings)
+      if (fault !== undefined) this.#refuse(fault)
+      else this.#events.onInformational(status, headers)
     })
     stream.on('response', (_headers, flags, raw: string[]) => {
       if (this.#over) return
       this.#headSeen = true
       const ended = (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0
       const [status, headers] = splitStatus(raw)
+      const fault = faultOfHead(status, headers, this.#settings)
+      if (fault !== undefined) {
+        this.#refuse(fault)
+        return
+      }
       if (ended && !this.#finish()) return
       this.#events.onHead(status, headers, ended)
     })
@@ -191,7 +207,7 @@ class Http2Call implements UpstreamCall, Waiting {
     if (rstCode === constants.NGHTTP2_REFUSED_STREAM && !this.#headSeen) {
       this.onFailure({
         kind: 'refused',
-        detail: `${this.#label}: REFUSED_STREAM`,
+        detail: `${this.#settings.label}: REFUSED_STREAM`,
         cause: error,
       })
       return
@@ -199,7 +215,7 @@ class Http2Call implements UpstreamCall, Waiting {
     const reason = this.#endSeen
       ? 'ended without a head'
       : `reset with code ${rstCode ?? 'none'}`
-    const failure = classify(error ?? new Error(reason), this.#label)
+    const failure = classify(error ?? new Error(reason), this.#settings.label)
     this.onFailure(
       rstCode === constants.NGHTTP2_PROTOCOL_ERROR
         ? { ...failure, kind: 'protocol' }

@@ -35,6 +35,7 @@ export async function converse(
     if (readAnswers(seen).answers.length >= wanted) socket.end()
   })
   socket.on('error', () => undefined)
+  socket.on('end', () => socket.end())
   socket.write(bytes)
   if (wanted === 0) socket.end()
   await once(socket, 'close')

@@ -39,17 +39,16 @@ export function readRequest(bytes: Buffer): Read {
 
 /** Reads one final answer (not to HEAD). With `ended`, an answer without a length goes on to the end. */
 export function readResponse(bytes: Buffer, ended: boolean): Read {
-  return read(bytes, statusLine, (start) => {
-    if (/ (1\d\d|204|304) /.test(start)) return 0
-    if (!ended) throw new Incomplete()
-    return 'rest'
-  })
+  const otherwise = ended ? 'rest' : 'none'
+  return read(bytes, statusLine, (start) =>
+    / (1\d\d|204|304) /.test(start) ? 'none' : otherwise,
+  )
 }
 
 function read(
   bytes: Buffer,
   first: RegExp,
-  lengthWithoutFraming: (start: string, headers: Message['headers']) => number | 'rest',
+  otherwiseOf: (start: string, headers: Message['headers']) => 'none' | 0 | 'rest',
 ): Read {
   const cursor = new Cursor(bytes.toString('latin1'))
   try {
@@ -59,9 +58,9 @@ function read(
     const framing = headers.filter(
       ([name]) => name === 'content-length' || name === 'transfer-encoding',
     )
-    const otherwise = lengthWithoutFraming(start, headers)
+    const otherwise = otherwiseOf(start, headers)
     if (framing.length > 1) throw new Bad(`framed twice: ${JSON.stringify(framing)}`)
-    const [name, value = ''] = framing[0] ?? []
+    const [name, value = ''] = otherwise === 'none' ? [] : (framing[0] ?? [])
     let body = ''
     let trailers: Message['headers'] = []
     if (name === 'transfer-encoding') {
@@ -73,7 +72,7 @@ function read(
     } else if (name === 'content-length') {
       if (!/^\d{1,15}$/.test(value)) throw new Bad(`content-length: ${value}`)
       body = cursor.take(Number(value))
-    } else body = otherwise === 'rest' ? cursor.all() : cursor.take(otherwise)
+    } else body = otherwise === 'rest' ? cursor.all() : ''
     const message = { start, headers, body, trailers }
     return { kind: 'message', message, rest: bytes.subarray(cursor.at) }
   } catch (error) {
