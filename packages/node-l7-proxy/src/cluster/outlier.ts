@@ -118,7 +118,9 @@ export class OutlierDetector {
     for (const { health } of all) {
       health.good = 0
       health.total = 0
-      if (nowMs >= health.ejectedUntilMs && health.times > 0) health.times--
+      // A whole interval in use, not the one in which it came back.
+      const inUse = nowMs - health.ejectedUntilMs >= rule.intervalMs
+      if (inUse && health.times > 0) health.times--
     }
   }
 
