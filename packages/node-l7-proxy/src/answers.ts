@@ -4,13 +4,16 @@ import type { Duplex } from 'node:stream'
 import type { Logger } from 'pino'
 import type { Attempt, AttemptSink } from './attempt.ts'
 import type { Affinity } from './cluster/affinity.ts'
+import type { Verifier } from './authorize/verifier.ts'
 import type { ConfigStore } from './config/config.ts'
 import { outcomes, ProxyError, type ProxyErrorCode } from './errors.ts'
 import type { Exchange, Verdict } from './exchange.ts'
+import type { Fault } from './filter/fault.ts'
 import { logRequest, logSpan } from './filter/access-log.ts'
 import { editHeaders } from './filter/header-modifier.ts'
 import { stripHopByHop } from './filter/hop-by-hop.ts'
 import { nowSeconds, sessionField } from './filter/session.ts'
+import { pushbackOf } from './filter/retry-throttle.ts'
 import { backoffMs, isRetryable, type TryOutcome } from './filter/retry.ts'
 import {
   deadlineExceeded,
@@ -30,10 +33,18 @@ export type Parts = {
   readonly config: ConfigStore
   readonly pools: UpstreamPools
   readonly affinity: Affinity
+  readonly verifier: Verifier
   readonly metrics: Metrics
   readonly log: Logger
   /** True while draining: connections end with their current request. */
   readonly isDraining: () => boolean
+}
+
+/** What an error's answer has other than the table says. */
+type FailureAnswer = {
+  readonly status?: number
+  readonly grpcStatus?: number
+  readonly headers?: Headers
 }
 
 const failureCodes = {
@@ -58,7 +69,7 @@ export class Answers implements AttemptSink {
   startDeadline(exchange: Exchange, boundMs: number): void {
     exchange.deadlineMs = performance.now() + boundMs
     exchange.requestTimer = setTimeout(() => {
-      exchange.attempt?.cancel()
+      exchange.attempt?.expire()
       this.#fail(exchange, 'REQUEST_TIMEOUT', `${boundMs} ms`)
     }, boundMs)
   }
@@ -72,7 +83,8 @@ export class Answers implements AttemptSink {
   head(attempt: Attempt, status: number, headers: Headers, ended: boolean): void {
     const { exchange } = attempt
     if (exchange.grpc) exchange.grpcStatus = grpcStatus(headers)
-    const outcome = outcomeOfHead(exchange, status, ended)
+    const outcome = outcomeOfHead(exchange, status, headers, ended)
+    if (outcome?.kind === 'grpc') settle(exchange, outcome.pushback === 'never')
     if (outcome !== undefined && this.#retry(attempt, outcome)) {
       attempt.discard()
       return
@@ -107,6 +119,8 @@ export class Answers implements AttemptSink {
       stripHopByHop(trailers)
       if (exchange.grpc) exchange.grpcStatus = grpcStatus(trailers) ?? exchange.grpcStatus
     }
+    if (exchange.grpc)
+      settle(exchange, trailers !== undefined && pushbackOf(trailers) === 'never')
     exchange.responder.end(trailers)
     this.#finish(exchange, '-', '')
   }
@@ -118,6 +132,7 @@ export class Answers implements AttemptSink {
     if (kind === 'connect') metrics.counters.connectFailures++
     else if (kind === 'denied') metrics.counters.policyDenied++
     else if (kind === 'protocol') metrics.counters.upstreamProtocolErrors++
+    else if (kind === 'overflow') metrics.counters.breakerConnections++
     const final = kind === 'denied' || kind === 'protocol' || kind === 'overflow'
     if (!exchange.headSent && this.#retry(attempt, { kind: final ? 'final' : kind }))
       return
@@ -172,6 +187,32 @@ export class Answers implements AttemptSink {
     this.#fail(exchange, code, detail)
   }
 
+  /** A limit of the service's circuit breaker: `refusal` says which. */
+  overflow(exchange: Exchange, refusal: string): void {
+    this.#parts.metrics.counters.breakerRequests++
+    this.#fail(exchange, 'OVERFLOW', `${exchange.target?.name}: ${refusal}`)
+  }
+
+  /** A rate limit: the client is told when to come again (RFC 6585 4). */
+  limit(exchange: Exchange, waitMs: number): void {
+    this.#parts.metrics.counters.rateLimited++
+    const headers = ['retry-after', String(Math.ceil(waitMs / 1000))]
+    this.#fail(exchange, 'RATE_LIMITED', exchange.service.name, { headers })
+  }
+
+  /** A failure on purpose: late, wrong, or both. */
+  inject(exchange: Exchange, { delayMs, abort }: Fault): void {
+    const { counters } = this.#parts.metrics
+    if (delayMs > 0) counters.faultsDelayed++
+    if (abort !== undefined) counters.faultsAborted++
+    // Cleared when the exchange ends, as that of a retry.
+    exchange.retryTimer = setTimeout(() => {
+      exchange.retryTimer = undefined
+      if (abort === undefined) this.#tryAgain(exchange)
+      else this.#fail(exchange, 'FAULT', exchange.service.name, abort)
+    }, delayMs)
+  }
+
   /** True when another try follows, or the budget has ended the exchange. */
   #retry(attempt: Attempt, outcome: TryOutcome): boolean {
     const { exchange } = attempt
@@ -186,8 +227,17 @@ export class Answers implements AttemptSink {
       counters.replayOverflow++
       return false
     }
+    const { breaker, throttle } = (exchange.target ?? service).cluster
+    if (breaker.hasAllRetries) {
+      counters.breakerRetries++
+      return false
+    }
     // What never reached an application adds no load: like A6's transparent retries it is free of the budget.
     const transparent = outcome.kind === 'connect' || outcome.kind === 'refused'
+    if (exchange.grpc && !transparent && !throttle.allows) {
+      counters.retriesThrottled++
+      return false
+    }
     if (!transparent && !service.budget.take(performance.now())) {
       counters.budgetExhausted++
       attempt.discard()
@@ -198,9 +248,11 @@ export class Answers implements AttemptSink {
     logSpan(this.#parts.log, attempt, 0, outcome.kind)
     const elsewhere =
       transparent && exchange.tried.length < (exchange.target?.ready.length ?? 0)
-    const delayMs = elsewhere
-      ? 0
-      : backoffMs(rule.retry, exchange.attempts, Math.random())
+    const pushback = outcome.kind === 'grpc' ? outcome.pushback : undefined
+    const failures = exchange.attempts - exchange.backoffFrom
+    const backoff = elsewhere ? 0 : backoffMs(rule.retry, failures, Math.random())
+    const delayMs = typeof pushback === 'number' ? pushback : backoff
+    if (pushback !== undefined) exchange.backoffFrom = exchange.attempts
     exchange.retryTimer = setTimeout(() => {
       exchange.retryTimer = undefined
       this.#tryAgain(exchange)
@@ -209,30 +261,42 @@ export class Answers implements AttemptSink {
   }
 
   /** Ends the exchange with an error, in the way that the client still can understand. */
-  #fail(exchange: Exchange, code: ProxyErrorCode, detail: string): void {
+  #fail(
+    exchange: Exchange,
+    code: ProxyErrorCode,
+    detail: string,
+    more: FailureAnswer = {},
+  ): void {
     if (exchange.done) return
     const error = new ProxyError(code, detail)
     const { responder } = exchange
+    const { status = error.status, grpcStatus: grpc = error.grpcStatus } = more
+    const extra = more.headers ?? []
     if (exchange.headSent) this.#cutOff(exchange, error)
     else if (exchange.grpc) {
       exchange.status = 200
-      exchange.grpcStatus = error.grpcStatus
+      exchange.grpcStatus = grpc
       responder.head(
         200,
-        trailersOnly(error.grpcStatus, error.message),
+        [...trailersOnly(grpc, error.message), ...extra],
         true,
         this.#closes(exchange),
       )
     } else {
-      exchange.status = error.status
+      exchange.status = status
       const body = Buffer.from(`${error.message}\n`)
       const headers = [
         'content-type',
         'text/plain; charset=utf-8',
         'content-length',
         String(body.length),
+        'x-pillion-reason',
+        error.code,
+        ...extra,
       ]
-      responder.head(error.status, headers, false, this.#closes(exchange))
+      if (exchange.challenge !== undefined && error.status === 401)
+        headers.push('www-authenticate', exchange.challenge)
+      responder.head(status, headers, false, this.#closes(exchange))
       responder.write(body)
       responder.end(undefined)
     }
@@ -294,15 +358,24 @@ export class Answers implements AttemptSink {
   }
 }
 
+/** gRFC A6: tells the throttle how a call ended. */
+function settle({ rule, target, grpcStatus: status }: Exchange, refused: boolean): void {
+  if (target === undefined || rule === undefined) return
+  const failed = refused || rule.retry.grpcCodes.has(status ?? 2)
+  if (failed) target.cluster.throttle.failed()
+  else target.cluster.throttle.succeeded()
+}
+
 function outcomeOfHead(
   exchange: Exchange,
   status: number,
+  headers: Headers,
   ended: boolean,
 ): TryOutcome | undefined {
   if (exchange.grpc) {
     const { grpcStatus: grpc } = exchange
     return ended && grpc !== undefined && grpc !== 0
-      ? { kind: 'grpc', status: grpc }
+      ? { kind: 'grpc', status: grpc, pushback: pushbackOf(headers) }
       : status >= 400
         ? { kind: 'status', status }
         : undefined

@@ -2,6 +2,7 @@
 // One request and its answer, as both codecs see it and as it goes down the pipeline.
 import type { Duplex } from 'node:stream'
 import type { Attempt } from './attempt.ts'
+import type { Verdict as TokenVerdict } from './authorize/verifier.ts'
 import type { RequestBody } from './body.ts'
 import type { Endpoint } from './cluster/endpoint.ts'
 import type { Client } from './config/clients.ts'
@@ -83,6 +84,8 @@ export class Exchange {
   responseEdits: NonNullable<Rule['filters']['responseHeaders']>[] = []
   attempt: Attempt | undefined
   attempts = 0
+  /** Attempts that backoff does not count: it begins anew after a pushback (gRFC A6). */
+  backoffFrom = 0
   tried: Endpoint[] = []
   requestTimer: NodeJS.Timeout | undefined
   retryTimer: NodeJS.Timeout | undefined
@@ -92,6 +95,14 @@ export class Exchange {
   done = false
   status = 0
   grpcStatus: number | undefined
+  /** What refused the request, for the access log only: a client is not told how policy is made. */
+  why: string | undefined
+  /** What policies in Shadow mode would have decided otherwise by. */
+  shadow: string | undefined
+  /** WWW-Authenticate of a 401 (RFC 6750). */
+  challenge: string | undefined
+  /** Of the request's token, by the providers that it was verified for. */
+  verdict: { readonly providers: unknown; readonly verdict: TokenVerdict } | undefined
   responseBytes = 0
   destination: DestinationLabels
 

@@ -136,11 +136,22 @@ const table = {
     65_536,
     'clients that are remembered for session affinity; the longest silent is forgotten',
   ),
+  limitKeys: number(
+    'max-limit-keys',
+    'count',
+    4096,
+    'buckets of one rate limit of a service; the one not asked longest is forgotten',
+  ),
   replayBytes: number(
     'replay-bytes',
     'bytes',
     65_536,
     'longest request body that can be sent again',
+  ),
+  jwksDir: text(
+    'jwks-dir',
+    '',
+    'directory of the key files that policies name; empty: none are read',
   ),
   heldConnections: number(
     'max-held',

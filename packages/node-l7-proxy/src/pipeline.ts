@@ -5,13 +5,15 @@ import { randomUUID } from 'node:crypto'
 import { Attempt } from './attempt.ts'
 import { Answers, type Parts } from './answers.ts'
 import type { Endpoint } from './cluster/endpoint.ts'
+import { Guard } from './authorize/guard.ts'
+import { appendForwardedFor, removeSpoofable } from './authorize/spoofable.ts'
 import { readyFor } from './cluster/members.ts'
-import { leastRequest } from './cluster/p2c.ts'
 import { type Service, speaksHttp2 } from './config/config.ts'
 import { type Connection, Exchange, type Message, type Responder } from './exchange.ts'
 import { corsEdit, preflightAnswer } from './filter/cors.ts'
+import { faultOf } from './filter/fault.ts'
 import { editHeaders } from './filter/header-modifier.ts'
-import { stripHopByHop, stripReserved } from './filter/hop-by-hop.ts'
+import { stripHopByHop } from './filter/hop-by-hop.ts'
 import { Mirrors } from './filter/mirror.ts'
 import { redirectLocation } from './filter/redirect.ts'
 import { applyRequestFilters } from './filter/request-filters.ts'
@@ -28,6 +30,7 @@ export class Pipeline {
   readonly #parts: Parts
   readonly #answers: Answers
   readonly #mirrors: Mirrors
+  readonly #guard: Guard
 
   constructor(parts: Parts) {
     this.#parts = parts
@@ -35,6 +38,7 @@ export class Pipeline {
     this.#answers = new Answers(parts, (exchange) => {
       this.#attempt(exchange)
     })
+    this.#guard = new Guard(parts.verifier, parts.metrics, this.#answers)
   }
 
   /** A request whose head is complete. Everything that is refused is refused through one table (errors.ts). */
@@ -57,12 +61,16 @@ export class Pipeline {
 
     // What is between neighbours stays here; what only the mesh may say is not taken from a client.
     stripHopByHop(message.headers)
-    stripReserved(message.headers)
+    removeSpoofable(message.headers)
+    appendForwardedFor(message.headers, connection.client.address)
     if (message.method === 'CONNECT')
       return this.#answers.refuse(exchange, 'METHOD_UNSUPPORTED')
     if (getHeader(message.headers, 'x-request-id') === undefined)
       message.headers.push('x-request-id', randomUUID())
     exchange.trace = traceOf(message.headers, snapshot.traceSampleRatio, Math.random())
+
+    // One spelling for routes, policy and the endpoint.
+    if (!this.#guard.readPath(snapshot.policies, service, exchange)) return
 
     // Counted before routing: the budget is of the service, over all routes (GEP-3388).
     service.budget.request(exchange.startedMs)
@@ -75,6 +83,7 @@ export class Pipeline {
         `${message.method} ${message.path}`,
       )
     exchange.rule = rule
+    if (this.#isLimited(exchange, rule)) return
     // Before a redirect and whatever else the rule does: a browser follows only what it was allowed to ask for.
     const { cors } = rule.filters
     if (cors !== undefined && this.#isPreflight(exchange, cors)) return
@@ -105,6 +114,8 @@ export class Pipeline {
     // From here on the client waits for endpoints: the bound over all tries (GEP-1742) starts.
     const boundMs = requestBoundMs(rule.requestTimeoutMs, exchange.grpc, message.headers)
     if (boundMs > 0) this.#answers.startDeadline(exchange, boundMs)
+    const fault = faultOf(service.cluster.faults, Math.random)
+    if (fault !== undefined) return this.#answers.inject(exchange, fault)
     this.#attempt(exchange)
   }
 
@@ -123,7 +134,19 @@ export class Pipeline {
       return this.#answers.refuse(exchange, 'NO_ENDPOINT', target.name)
 
     const http2 = speaksHttp2(target.protocol, backend.protocol, connection.http2)
-    const upstream = pools.get(endpoint, connection.client.identity, http2)
+    const identity = this.#guard.admit(
+      config.current.policies,
+      exchange,
+      endpoint,
+      () => {
+        this.#attempt(exchange)
+      },
+    )
+    if (identity === undefined) return // refused, or its token is being verified
+    const { cluster } = target
+    const refusal = cluster.breaker.refusal(exchange.attempts > 0)
+    if (refusal !== undefined) return this.#answers.overflow(exchange, refusal)
+    const upstream = pools.get(endpoint, identity, http2, cluster)
     if (pools.isFull(upstream))
       return this.#answers.refuse(exchange, 'OVERFLOW', endpoint.name)
 
@@ -133,6 +156,7 @@ export class Pipeline {
     const attempt = new Attempt(
       exchange,
       endpoint,
+      cluster,
       spanId,
       this.#answers,
       rule.retry.perTryTimeoutMs,
@@ -146,16 +170,25 @@ export class Pipeline {
 
   /** A retry goes elsewhere, and is no reason to forget where the client belongs. */
   #balance(target: Service, exchange: Exchange): Endpoint | undefined {
-    const { connection, session, tried } = exchange
+    const { connection, session, tried, message } = exchange
     if (session !== undefined && tried.length === 0) return session.endpoint
     const { destination, source } = connection.origin
     const asked = target.id === connection.service.id
-    const ready = readyFor(target, asked, destination)
+    const ready = target.cluster.usable(readyFor(target, asked, destination))
     if (target.affinityMs === 0 || tried.length > 0)
-      return leastRequest(ready, Math.random, tried)
+      return target.cluster.choose(ready, tried, message.headers, source)
     const key = { service: target.id, client: source }
     const { affinity } = this.#parts
     return affinity.choose(ready, key, target.affinityMs, performance.now())
+  }
+
+  /** A limit of the service that was asked for; what it answers with costs nothing but this look. */
+  #isLimited(exchange: Exchange, rule: Rule): boolean {
+    const { service, connection, startedMs } = exchange
+    const { limits } = service.cluster
+    const waitMs = limits.take(rule.text, connection.client.identity, startedMs)
+    if (waitMs > 0) this.#answers.limit(exchange, waitMs)
+    return waitMs > 0
   }
 
   /** HTTP/2 endpoints are not asked for 100 (Continue): their flow control does what it is for. */

@@ -2,6 +2,7 @@
 // One serving process. It owns nothing that the others need: when it dies, its requests in flight are all that is lost.
 import { formatEndpoint, parseAddress } from '@pillion/contract'
 import pino, { type Logger } from 'pino'
+import { Verifier } from './authorize/verifier.ts'
 import { Affinity } from './cluster/affinity.ts'
 import { ConfigStore } from './config/config.ts'
 import type { Datapath } from './datapath.ts'
@@ -30,6 +31,7 @@ export class Worker {
   readonly #http2: Http2Server
   readonly #listener: Listener
   readonly #listenFds: readonly number[]
+  readonly #verifier: Verifier
   #heart: NodeJS.Timeout | undefined
   #heartFailed = false
   #draining = false
@@ -37,16 +39,18 @@ export class Worker {
   constructor(options: Options, datapath: Datapath) {
     this.#options = options
     this.#datapath = datapath
-    this.#config = new ConfigStore(this.#metrics, options.node)
+    this.#config = new ConfigStore(this.#metrics, options.node, options.limitKeys)
     this.#log = pino(
       { level: options.logLevel, base: { node: options.node, pid: process.pid } },
       pino.destination({ dest: 1, sync: false, minLength: 0 }),
     )
+    this.#verifier = new Verifier(options.jwksDir)
     this.#pools = new UpstreamPools(datapath, options, this.#metrics)
     const pipeline = new Pipeline({
       config: this.#config,
       pools: this.#pools,
       affinity: new Affinity(options.affinitySessions, this.#metrics),
+      verifier: this.#verifier,
       metrics: this.#metrics,
       log: this.#log,
       isDraining: () => this.#draining,
@@ -103,6 +107,7 @@ export class Worker {
       const removals = message.full ? goneFrom(held, upserts) : message.removals
       const { resources, changes } = applyUpserts(held, upserts, removals)
       this.#config.update(resources, changes)
+      if (changes.has('l7Policy')) this.#verifier.prune(this.#config.current.policies)
       send({ type: 'applied', seq: message.seq, error: undefined })
     } catch (error) {
       this.#metrics.counters.configRefused++
@@ -187,6 +192,7 @@ export class Worker {
       draining: this.#draining,
       traceSampleRatio: current.traceSampleRatio,
       accessLog: current.accessLog,
+      keyProblems: this.#verifier.problems(),
       services: [...current.byName.values()].map((service) => ({
         name: service.name,
         id: service.id,
@@ -200,10 +206,13 @@ export class Worker {
           ]),
         ),
         affinityMs: service.affinityMs,
+        traffic: service.cluster.traffic,
+        going: service.cluster.breaker.going,
         endpoints: service.ready.map((endpoint) => ({
           address: formatEndpoint(parseAddress(endpoint.host), endpoint.port),
           weight: endpoint.weight,
           active: endpoint.active,
+          ejectedMs: Math.max(0, endpoint.health.ejectedUntilMs - performance.now()),
           pools: endpoint.upstreams.size,
         })),
       })),

@@ -1,5 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-import { type Identity, type Resources, type Workload } from '@pillion/contract'
+import {
+  formatAddress,
+  type Identity,
+  type Resources,
+  type Workload,
+} from '@pillion/contract'
 import { orUnknown, principal, type SourceLabels } from '../metrics/labels.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import type { Origin } from '../origin.ts'
@@ -8,6 +13,8 @@ import type { Origin } from '../origin.ts'
 export type Client = {
   readonly identity: number
   readonly namespace: string
+  /** "10.244.1.2". */
+  readonly address: string
   readonly labels: SourceLabels
 }
 
@@ -39,19 +46,21 @@ export class ClientDirectory {
     if (client === undefined) {
       const found = this.#workloads.get(address)
       const workload = found?.identity === origin.identity ? found : undefined
-      client = this.#make(origin.identity, workload)
+      client = this.#make(origin, workload)
       // Addresses of pods only: strangers must not make this map grow.
       if (workload !== undefined) this.#known.set(key, client)
     }
     return client
   }
 
-  #make(id: number, workload: Workload | undefined): Client {
+  #make(origin: Origin, workload: Workload | undefined): Client {
+    const id = origin.identity
     const identity = this.#identities.get(String(id))
     const namespace = identity?.namespace ?? workload?.namespace ?? ''
     const account = identity?.serviceAccount ?? workload?.serviceAccount ?? ''
     return {
       identity: id,
+      address: formatAddress(origin.source),
       namespace,
       labels: this.#metrics.source({
         workload: orUnknown(workload?.workload),

@@ -9,6 +9,9 @@ import {
   type Resources,
   type ServicePort,
 } from '@pillion/contract'
+import type { Policies } from '../authorize/guard.ts'
+import { compilePolicies } from '../authorize/policy.ts'
+import { Cluster } from '../cluster/cluster.ts'
 import { Endpoint } from '../cluster/endpoint.ts'
 import { type Members, membersOf } from '../cluster/members.ts'
 import { RetryBudget } from '../filter/retry-budget.ts'
@@ -28,6 +31,8 @@ export type Service = Members & {
   /** Session affinity by client address; 0: none. */
   readonly affinityMs: number
   readonly budget: RetryBudget
+  /** Balancing and limits; lives as long as the name does. */
+  readonly cluster: Cluster
   /** Labels of requests that reached no endpoint. */
   readonly destination: DestinationLabels
 }
@@ -36,8 +41,13 @@ export type Config = {
   readonly byId: ReadonlyMap<number, Service>
   readonly byName: ReadonlyMap<string, Service>
   readonly clients: ClientDirectory
+  /** Of endpoints' identities that rules for requests are about. */
+  readonly policies: Policies
   readonly traceSampleRatio: number
+  readonly traceCollector: string
   readonly accessLog: boolean
+  /** Share of access lines, 0 to 1. */
+  readonly accessLogSample: number
 }
 
 /** Services that left, kept at most. */
@@ -47,6 +57,7 @@ const maxWithdrawn = 256
 export class ConfigStore {
   readonly #metrics: Metrics
   readonly #node: string
+  readonly #limitKeys: number
   readonly #endpoints: Map<string, Endpoint> = new Map()
   readonly #endpointsOf: Map<number, Map<string, Endpoint>> = new Map()
   readonly #withdrawn: Map<number, Service> = new Map()
@@ -55,16 +66,20 @@ export class ConfigStore {
   /** True after the first configuration. */
   received = false
 
-  /** `node`: name of this node. */
-  constructor(metrics: Metrics, node: string) {
+  /** `node`: name of this node. `limitKeys`: buckets that a rate limit may keep. */
+  constructor(metrics: Metrics, node: string, limitKeys: number) {
+    this.#limitKeys = limitKeys
     this.#metrics = metrics
     this.#node = node
     this.current = {
       byId: new Map(),
       byName: new Map(),
       clients: new ClientDirectory(this.#resources, metrics),
+      policies: new Map(),
       traceSampleRatio: 0,
+      traceCollector: '',
       accessLog: false,
+      accessLogSample: 1,
     }
   }
 
@@ -99,6 +114,9 @@ export class ConfigStore {
   /** Compiles first and swaps last: on a throw, what was in force stays in force. */
   update(resources: Resources, changes: Changes): void {
     const tables = this.#compileTables(resources, changes)
+    const policies = changes.has('l7Policy')
+      ? compilePolicies(resources)
+      : this.current.policies
     const touched = this.#updateEndpoints(resources, changes)
     const byName = new Map(this.current.byName)
     for (const name of touched) {
@@ -120,8 +138,11 @@ export class ConfigStore {
       clients: clientsChanged
         ? new ClientDirectory(resources, this.#metrics)
         : this.current.clients,
+      policies,
       traceSampleRatio: settings?.traceSampleRatio ?? 0,
+      traceCollector: settings?.traceCollector ?? '',
       accessLog: settings?.accessLog ?? false,
+      accessLogSample: settings?.accessLogSample ?? 1,
     }
     this.received = true
     if (changes.has('endpoint')) this.#prune()
@@ -186,15 +207,23 @@ export class ConfigStore {
     budget.update(inForce.budget)
     const endpoints = [...(this.#endpointsOf.get(message.id)?.values() ?? [])]
     const place = placeOf(resources, this.#node)
+    const members = membersOf(message, endpoints, place)
+    const cluster = known?.cluster ?? new Cluster(this.#metrics, this.#limitKeys)
+    cluster.update(
+      resources.routeTable.get(name)?.traffic,
+      members.readyOutside,
+      place.zone,
+    )
     return {
       name,
       id: message.id,
       port: message.port,
       protocol: message.l7Protocol,
       table: inForce,
-      ...membersOf(message, endpoints, place),
+      ...members,
       affinityMs: message.affinitySeconds * 1000,
       budget,
+      cluster,
       destination: this.#destination(name, undefined),
     }
   }

@@ -22,6 +22,8 @@ export function logRequest(
       grpcStatus: exchange.grpcStatus,
       flag: verdict.flag,
       detail: verdict.detail === '' ? undefined : verdict.detail,
+      why: exchange.why,
+      shadow: exchange.shadow,
       durationMs: Math.round(durationMs * 1000) / 1000,
       requestBytes: message.body?.bytes ?? 0,
       responseBytes: exchange.responseBytes,

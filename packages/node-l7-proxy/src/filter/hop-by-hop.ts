@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What is between two neighbours only and must not be forwarded (RFC 9110 7.6.1), and what a client may not say to us.
+// What is between two neighbours only and must not be forwarded (RFC 9110 7.6.1).
 import type { Headers } from '../headers.ts'
 
 const hopByHop = new Set([
@@ -35,8 +35,6 @@ const protectedNames = new Set([
   'x-request-id',
 ])
 
-const reservedPrefix = 'x-pillion-'
-
 /** Removes hop-by-hop fields from a message in place, in one pass; a second one only where Connection names fields. */
 export function stripHopByHop(headers: Headers): void {
   let to = 0
@@ -54,18 +52,6 @@ export function stripHopByHop(headers: Headers): void {
   }
   headers.length = to
   if (named !== undefined) removeNamed(headers, named)
-}
-
-/** Removes what only the mesh may say. In place. */
-export function stripReserved(headers: Headers): void {
-  let to = 0
-  for (let i = 0; i < headers.length; i += 2) {
-    const name = headers[i] ?? ''
-    if (name.startsWith(reservedPrefix)) continue
-    headers[to++] = name
-    headers[to++] = headers[i + 1] ?? ''
-  }
-  headers.length = to
 }
 
 function isPlain(value: string): boolean {

@@ -38,6 +38,7 @@ export function endpoint(
     workload?: string
     terminating?: boolean
     node?: string
+    identity?: number
     hintZones?: string[]
   } = {},
 ): Resource {

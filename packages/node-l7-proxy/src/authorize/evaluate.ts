@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+// PURE: may this request be sent to that endpoint?
+import type { JwtProvider } from '@pillion/contract'
+import { joinedHeader, type Headers } from '../headers.ts'
+import { withoutParameters, withoutQuery } from './path.ts'
+import type { Condition, Policy, Rule } from './policy.ts'
+
+/** A request as it would be sent: after rewrites, its path in the form of `strictPath`. */
+export type Question = {
+  /** Identity of the caller. */
+  readonly caller: number
+  /** Port of the endpoint. */
+  readonly port: number
+  readonly method: string
+  readonly path: string
+  readonly authority: string
+  readonly headers: Headers
+  /** A token that was verified; undefined: none came, or it is not valid. */
+  readonly token: Token | undefined
+}
+
+export type Token = {
+  readonly provider: JwtProvider
+  readonly claims: Readonly<Record<string, unknown>>
+}
+
+export type Decision = {
+  readonly allowed: boolean
+  /** The rule or policy that decided; '': no policy is about it. */
+  readonly by: string
+  /** A token could have helped: ask for one (401) rather than refuse (403). */
+  readonly wantsToken: boolean
+}
+
+export type Decisions = {
+  readonly enforced: Decision
+  /** What would hold if policies in Shadow mode were enforced as well; undefined: none is about this identity. */
+  readonly shadow: Decision | undefined
+}
+
+/** A denial wins; then a permission is needed, if any policy isolates. */
+export function evaluate(policy: Policy, question: Question): Decisions {
+  const hasShadow =
+    policy.shadowIsolation !== '' ||
+    policy.denials.some(({ shadow }) => shadow) ||
+    policy.permissions.some(({ shadow }) => shadow)
+  return {
+    enforced: decide(policy, question, false),
+    shadow: hasShadow ? decide(policy, question, true) : undefined,
+  }
+}
+
+function decide(policy: Policy, question: Question, withShadow: boolean): Decision {
+  const counts = (rule: Rule): boolean => withShadow || !rule.shadow
+  for (const rule of policy.denials) {
+    if (
+      counts(rule) &&
+      isAbout(rule, question) &&
+      holds(rule, question, 'deny') === 'yes'
+    )
+      return { allowed: false, by: rule.text, wantsToken: false }
+  }
+  const isolation =
+    policy.isolation === '' && withShadow ? policy.shadowIsolation : policy.isolation
+  if (isolation === '') return { allowed: true, by: '', wantsToken: false }
+  let wantsToken = false
+  for (const rule of policy.permissions) {
+    if (!counts(rule) || !isAbout(rule, question)) continue
+    const answer = holds(rule, question, 'allow')
+    if (answer === 'yes') return { allowed: true, by: rule.text, wantsToken: false }
+    if (answer === 'with a token') wantsToken = true
+  }
+  return { allowed: false, by: isolation, wantsToken }
+}
+
+function isAbout(rule: Rule, { caller, port }: Question): boolean {
+  return (
+    (rule.peers === undefined || rule.peers.has(caller)) &&
+    (rule.ports.length === 0 ||
+      rule.ports.some(({ first, last }) => first <= port && port <= last))
+  )
+}
+
+type Answer = 'yes' | 'no' | 'with a token'
+
+function holds(rule: Rule, question: Question, action: 'allow' | 'deny'): Answer {
+  if (rule.http.length === 0) return 'yes'
+  let answer: Answer = 'no'
+  for (const condition of rule.http) {
+    if (!matchesRequest(condition, question, action)) continue
+    if (condition.providers.size === 0) return 'yes'
+    if (question.token === undefined) answer = 'with a token'
+    else if (matchesToken(condition, question.token)) return 'yes'
+  }
+  return answer
+}
+
+function matchesRequest(
+  { methods, paths, headers }: Condition,
+  question: Question,
+  action: 'allow' | 'deny',
+): boolean {
+  return (
+    (methods === undefined || methods.has(question.method)) &&
+    (paths.length === 0 || matchesPath(paths, question.path, action)) &&
+    headers.every(({ name, values }) => {
+      const sent = valuesOf(question, name, action)
+      return sent.length > 0 && (values === undefined || sent.some((v) => values.has(v)))
+    })
+  )
+}
+
+/** A permission is about all values as one; a denial about each as well, or a second value would be the way around it. */
+function valuesOf(
+  { headers, authority }: Question,
+  name: string,
+  action: 'allow' | 'deny',
+): string[] {
+  if (name === 'host') return [authority]
+  const joined = joinedHeader(headers, name)
+  if (joined === undefined) return []
+  if (action === 'allow') return [joined]
+  return [joined, ...headers.filter((_, i) => i % 2 === 1 && headers[i - 1] === name)]
+}
+
+function matchesPath(
+  paths: Condition['paths'],
+  target: string,
+  action: 'allow' | 'deny',
+): boolean {
+  const path = withoutQuery(target)
+  const matches = (text: string): boolean =>
+    paths.some(({ value, prefix }) => (prefix ? isUnder(text, value) : text === value))
+  // A server that does not count ";x" as path must not be a way around a denial.
+  return matches(path) || (action === 'deny' && matches(withoutParameters(path)))
+}
+
+function isUnder(path: string, prefix: string): boolean {
+  const bare = prefix.endsWith('/') ? prefix.slice(0, -1) : prefix
+  return path === bare || path.startsWith(`${bare}/`)
+}
+
+function matchesToken({ claims, providers }: Condition, token: Token): boolean {
+  return (
+    providers.has(token.provider) &&
+    claims.every(({ path, values }) => {
+      const value = claimAt(token.claims, path)
+      if (value === undefined) return false
+      return (
+        values === undefined ||
+        texts(value, path.join('.') === 'scope').some((text) => values.has(text))
+      )
+    })
+  )
+}
+
+function claimAt(claims: unknown, path: readonly string[]): unknown {
+  let value = claims
+  for (const name of path) {
+    if (typeof value !== 'object' || value === null || !Object.hasOwn(value, name))
+      return undefined
+    value = (value as Record<string, unknown>)[name]
+  }
+  return value
+}
+
+/** The values that a claim lists: its items, and the words of the scopes (RFC 8693 4.2). */
+function texts(value: unknown, isScope: boolean): string[] {
+  if (Array.isArray(value)) return value.flatMap((item) => texts(item, false))
+  if (typeof value === 'string') return isScope ? value.split(' ') : [value]
+  return typeof value === 'number' || typeof value === 'boolean' ? [String(value)] : []
+}
