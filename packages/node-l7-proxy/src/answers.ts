@@ -228,15 +228,18 @@ export class Answers implements AttemptSink {
       return false
     }
     const { breaker, throttle } = (exchange.target ?? service).cluster
-    if (breaker.hasAllRetries) {
-      counters.breakerRetries++
-      return false
-    }
     // What never reached an application adds no load: like A6's transparent retries it is free of the budget.
     const transparent = outcome.kind === 'connect' || outcome.kind === 'refused'
     if (exchange.grpc && !transparent && !throttle.allows) {
       counters.retriesThrottled++
       return false
+    }
+    if (exchange.retriedAt === undefined) {
+      if (!breaker.enterRetry()) {
+        counters.breakerRetries++
+        return false
+      }
+      exchange.retriedAt = breaker
     }
     if (!transparent && !service.budget.take(performance.now())) {
       counters.budgetExhausted++
@@ -337,6 +340,7 @@ export class Answers implements AttemptSink {
     exchange.message.body?.discard()
     if (exchange.requestTimer !== undefined) clearTimeout(exchange.requestTimer)
     if (exchange.retryTimer !== undefined) clearTimeout(exchange.retryTimer)
+    exchange.retriedAt?.leaveRetry()
     const { metrics, log, config } = this.#parts
     const durationMs = performance.now() - exchange.startedMs
     const verdict: Verdict = { status: exchange.status, flag, detail }

@@ -78,7 +78,7 @@ export class Attempt implements UpstreamEvents {
     this.#perTryMs = perTryMs
     this.#backendMs = backendMs
     this.#cluster = cluster
-    this.#place = cluster.breaker.enter(exchange.attempts > 1)
+    this.#place = cluster.breaker.enter()
     endpoint.active++
   }
 

@@ -4,6 +4,7 @@ import type { Duplex } from 'node:stream'
 import type { Attempt } from './attempt.ts'
 import type { Verdict as TokenVerdict } from './authorize/verifier.ts'
 import type { RequestBody } from './body.ts'
+import type { CircuitBreaker } from './cluster/breaker.ts'
 import type { Endpoint } from './cluster/endpoint.ts'
 import type { Client } from './config/clients.ts'
 import type { Service } from './config/config.ts'
@@ -86,6 +87,8 @@ export class Exchange {
   attempts = 0
   /** Attempts that backoff does not count: it begins anew after a pushback (gRFC A6). */
   backoffFrom = 0
+  /** Counts it as one that is tried again, from the first retry to its end. */
+  retriedAt: CircuitBreaker | undefined
   tried: Endpoint[] = []
   requestTimer: NodeJS.Timeout | undefined
   retryTimer: NodeJS.Timeout | undefined

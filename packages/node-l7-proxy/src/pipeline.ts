@@ -144,7 +144,7 @@ export class Pipeline {
     )
     if (identity === undefined) return // refused, or its token is being verified
     const { cluster } = target
-    const refusal = cluster.breaker.refusal(exchange.attempts > 0)
+    const refusal = cluster.breaker.refusal()
     if (refusal !== undefined) return this.#answers.overflow(exchange, refusal)
     const upstream = pools.get(endpoint, identity, http2, cluster)
     if (pools.isFull(upstream))

@@ -4,7 +4,7 @@
 import type { CircuitBreaker as Limits } from '@pillion/contract'
 
 /** What a limit is of. */
-export type BreakerLimit = 'connections' | 'pending requests' | 'requests' | 'retries'
+export type BreakerLimit = 'connections' | 'pending requests' | 'requests'
 
 const unlimited: Limits = {
   maxConnections: 0,
@@ -22,8 +22,14 @@ export class CircuitBreaker {
   pending = 0
   /** Attempts in flight. */
   requests = 0
-  /** Of these, those after the first of their request. */
+  /** Requests that are tried again, waiting for it included. */
   retries = 0
+
+  /** For people. */
+  get going(): Readonly<Record<string, number>> {
+    const { connections, pending, requests, retries } = this
+    return { connections, pending, requests, retries }
+  }
 
   /** undefined: no limit. What is going on may exceed a new limit; nothing is cut off. */
   update(limits: Limits | undefined): void {
@@ -31,23 +37,29 @@ export class CircuitBreaker {
   }
 
   /** One more attempt, whatever the limits: ask first. */
-  enter(isRetry: boolean): BreakerPlace {
-    return new BreakerPlace(this, isRetry)
+  enter(): BreakerPlace {
+    return new BreakerPlace(this)
   }
 
-  /** The limit that one more attempt would exceed, as "requests, 100"; undefined: none. */
-  refusal(isRetry: boolean): string | undefined {
-    const { maxRequests, maxPendingRequests, maxRetries } = this.#limits
+  /** The limit that one more attempt would exceed, as "circuit breaker: 100 requests"; undefined: none. */
+  refusal(): string | undefined {
+    const { maxRequests, maxPendingRequests } = this.#limits
     if (isAt(this.requests, maxRequests)) return said('requests', maxRequests)
     if (isAt(this.pending, maxPendingRequests))
       return said('pending requests', maxPendingRequests)
-    if (isRetry && isAt(this.retries, maxRetries)) return said('retries', maxRetries)
     return undefined
   }
 
-  /** True when one more retry would exceed its limit. */
-  get hasAllRetries(): boolean {
-    return isAt(this.retries, this.#limits.maxRetries)
+  /** Counts one more request that is tried again; false: it must not be. */
+  enterRetry(): boolean {
+    if (isAt(this.retries, this.#limits.maxRetries)) return false
+    this.retries++
+    return true
+  }
+
+  /** A request that was tried again has ended. */
+  leaveRetry(): void {
+    this.retries--
   }
 
   /** The refusal of one more connection. */
@@ -61,15 +73,12 @@ export class CircuitBreaker {
 /** An attempt's place in the counts: entered when made, pending until connected, given back once. */
 export class BreakerPlace {
   readonly #breaker: CircuitBreaker
-  readonly #isRetry: boolean
   #state: 'pending' | 'connected' | 'left' = 'pending'
 
-  constructor(breaker: CircuitBreaker, isRetry: boolean) {
+  constructor(breaker: CircuitBreaker) {
     this.#breaker = breaker
-    this.#isRetry = isRetry
     breaker.requests++
     breaker.pending++
-    if (isRetry) breaker.retries++
   }
 
   connected(): void {
@@ -83,7 +92,6 @@ export class BreakerPlace {
     this.connected()
     this.#state = 'left'
     this.#breaker.requests--
-    if (this.#isRetry) this.#breaker.retries--
   }
 }
 

@@ -14,6 +14,9 @@ export class ConnectError extends Error {
   }
 }
 
+/** Code of a ConnectError that a limit of ours is the reason of. */
+export const limitCode = 'ELIMIT'
+
 const protocolCodes = new Set([
   'UND_ERR_HEADERS_OVERFLOW',
   'UND_ERR_RES_CONTENT_LENGTH_MISMATCH',
@@ -23,6 +26,8 @@ const protocolCodes = new Set([
 export function classify(error: unknown, endpoint: string): UpstreamFailure {
   const code = errnoOf(error) ?? ''
   const message = error instanceof Error ? error.message : String(error)
+  if (code === limitCode)
+    return { kind: 'overflow', detail: `${endpoint}: ${message}`, cause: error }
   const detail = `${endpoint}: ${code === '' ? message : code}`
   if ((error as { syscall?: unknown } | undefined)?.syscall === 'connect') {
     return { kind: code === 'EPERM' ? 'denied' : 'connect', detail, cause: error }

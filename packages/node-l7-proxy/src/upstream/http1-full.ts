@@ -23,9 +23,13 @@ import { faultOfHead, faultOfInformational } from './validity.ts'
 /** Counts calls; the upstream that they belong to. */
 type Owner = { active: number }
 
+/** What a connection has done. */
+type Use = { readonly bornMs: number; requests: number }
+
 export class FullClient {
   readonly #settings: UpstreamSettings
   readonly #agent: Agent
+  readonly #uses: WeakMap<Duplex, Use> = new WeakMap()
 
   constructor(settings: UpstreamSettings) {
     this.#settings = settings
@@ -39,11 +43,22 @@ export class FullClient {
   }
 
   start(request: UpstreamRequest, events: UpstreamEvents, owner: Owner): UpstreamCall {
-    return new FullCall(this.#settings, this.#agent, request, events, owner)
+    const isLast = (socket: Duplex): boolean => this.#isLast(socket)
+    return new FullCall(this.#settings, this.#agent, request, events, owner, isLast)
   }
 
   close(): void {
     this.#agent.destroy()
+  }
+
+  /** Counts a request on this connection; true when it is to be the last one. */
+  #isLast(socket: Duplex): boolean {
+    const { maxAgeMs, maxRequests } = this.#settings
+    const use = this.#uses.get(socket) ?? { bornMs: performance.now(), requests: 0 }
+    this.#uses.set(socket, use)
+    use.requests++
+    const isOld = maxAgeMs > 0 && performance.now() - use.bornMs >= maxAgeMs
+    return isOld || use.requests === maxRequests
   }
 }
 
@@ -65,6 +80,7 @@ class FullCall implements UpstreamCall {
     request: UpstreamRequest,
     events: UpstreamEvents,
     owner: Owner,
+    isLast: (socket: Duplex) => boolean,
   ) {
     this.#settings = settings
     this.#events = events
@@ -91,7 +107,7 @@ class FullCall implements UpstreamCall {
     }
     // Node drops what is beyond without a word: one more, so that it shows.
     this.#request.maxHeadersCount = settings.headerFields + 1
-    this.#listen(this.#request)
+    this.#listen(this.#request, isLast)
     if (!request.expectContinue) this.#send(this.#request)
   }
 
@@ -107,7 +123,15 @@ class FullCall implements UpstreamCall {
     if (this.#finish()) this.#request?.destroy()
   }
 
-  #listen(request: ClientRequest): void {
+  #listen(request: ClientRequest, isLast: (socket: Duplex) => boolean): void {
+    request.on('socket', (socket) => {
+      if (isLast(socket)) request.shouldKeepAlive = false
+      if (!socket.connecting) this.#connected()
+      else
+        socket.once('connect', () => {
+          this.#connected()
+        })
+    })
     request.on('information', (info) => {
       if (this.#over) return
       const fault = faultOfInformational(
@@ -142,6 +166,10 @@ class FullCall implements UpstreamCall {
     request.on('error', (error) => {
       this.#fail(error)
     })
+  }
+
+  #connected(): void {
+    if (!this.#over) this.#events.onConnection()
   }
 
   #onResponse(request: ClientRequest, response: IncomingMessage): void {

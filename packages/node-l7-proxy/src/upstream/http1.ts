@@ -30,6 +30,8 @@ export class Http1Upstream implements Upstream {
       keepAliveTimeout: settings.idleMs,
       keepAliveMaxTimeout: settings.idleMs,
       maxHeaderSize: settings.headerBytes,
+      ...(settings.maxAgeMs > 0 && { clientTtl: settings.maxAgeMs }),
+      ...(settings.maxRequests > 0 && { maxRequestsPerClient: settings.maxRequests }),
       // Timeouts are the route's (filter/timeout.ts), not the client's.
       headersTimeout: 0,
       bodyTimeout: 0,
@@ -128,7 +130,9 @@ class FastCall implements UpstreamCall, Dispatcher.DispatchHandler {
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller
-    if (this.#over) controller.abort(new Error('cancelled')) // while it waited for a connection
+    if (this.#over)
+      controller.abort(new Error('cancelled')) // while it waited for a connection
+    else this.#events.onConnection()
   }
 
   onResponseStart(

@@ -41,14 +41,14 @@ export class Http2Upstream implements Upstream {
 
   #pick(): Http2Session {
     let best: Http2Session | undefined
+    let usable = 0
     for (const session of this.#sessions) {
+      if (session.isAged) session.drain()
+      if (session.usable) usable++
       if (session.usable && (best === undefined || session.load < best.load))
         best = session
     }
-    if (
-      best !== undefined &&
-      (best.load < best.limit || this.#sessions.length >= sessionsMax)
-    )
+    if (best !== undefined && (best.load < best.limit || usable >= sessionsMax))
       return best
     const session = new Http2Session(this.#settings, (closed) => {
       this.#sessions = this.#sessions.filter((each) => each !== closed)
@@ -99,6 +99,8 @@ class Http2Call implements UpstreamCall, Waiting {
   }
 
   onReady(session: Http2Session): void {
+    if (this.#over) return
+    this.#events.onConnection()
     if (this.#over) return
     const { body } = this.#request
     let stream

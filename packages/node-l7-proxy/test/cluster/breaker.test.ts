@@ -11,42 +11,41 @@ function breaker(limits: Partial<Limits>): CircuitBreaker {
 
 t.test('without limits nothing is refused', async (t) => {
   const free = new CircuitBreaker()
-  for (let i = 0; i < 5000; i++) free.enter(true)
-  t.equal(free.refusal(true), undefined)
+  for (let i = 0; i < 5000; i++) free.enter()
+  t.equal(free.refusal(), undefined)
   t.equal(free.requests, 5000)
 })
 
 t.test('requests, and a place is given back once', async (t) => {
   const limited = breaker({ maxRequests: 2 })
-  const place = limited.enter(false)
-  limited.enter(false)
-  t.equal(limited.refusal(false), 'circuit breaker: 2 requests')
+  const place = limited.enter()
+  limited.enter()
+  t.equal(limited.refusal(), 'circuit breaker: 2 requests')
   place.leave()
   place.leave()
   place.connected()
-  t.equal(limited.refusal(false), undefined)
+  t.equal(limited.refusal(), undefined)
   t.match(limited, { requests: 1, pending: 1, retries: 0 })
 })
 
 t.test('pending requests: until they are connected', async (t) => {
   const limited = breaker({ maxPendingRequests: 1 })
-  const place = limited.enter(false)
-  t.equal(limited.refusal(false), 'circuit breaker: 1 pending requests')
+  const place = limited.enter()
+  t.equal(limited.refusal(), 'circuit breaker: 1 pending requests')
   place.connected()
   place.connected()
-  t.equal(limited.refusal(false), undefined)
+  t.equal(limited.refusal(), undefined)
   t.match(limited, { requests: 1, pending: 0 })
 })
 
 t.test('retries', async (t) => {
   const limited = breaker({ maxRetries: 1 })
-  t.equal(limited.hasAllRetries, false)
-  const place = limited.enter(true)
-  t.equal(limited.hasAllRetries, true)
-  t.equal(limited.refusal(true), 'circuit breaker: 1 retries')
-  t.equal(limited.refusal(false), undefined)
-  place.leave()
-  t.equal(limited.hasAllRetries, false)
+  t.equal(limited.enterRetry(), true)
+  t.equal(limited.enterRetry(), false)
+  t.equal(limited.refusal(), undefined)
+  limited.leaveRetry()
+  t.equal(limited.enterRetry(), true)
+  t.equal(limited.retries, 1)
 })
 
 t.test('connections: of all pools, but a pool without any gets one', async (t) => {
