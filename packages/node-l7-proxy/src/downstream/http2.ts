@@ -9,13 +9,15 @@ import {
 } from 'node:http2'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { RequestBody } from '../body.ts'
-import type { Connection, Message, Responder } from '../exchange.ts'
+import { ProxyError } from '../errors.ts'
+import type { Connection, Responder } from '../exchange.ts'
 import { toTrailers } from '../grpc/trailers.ts'
-import { fromRaw, type Headers } from '../headers.ts'
+import type { Headers } from '../headers.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import type { Options } from '../options.ts'
 import type { Pipeline } from '../pipeline.ts'
+import { readHttp2 } from './http2-message.ts'
+import type { Refusal } from './validity.ts'
 
 const connectionWindowBytes = 1_048_576
 const streamWindowBytes = 262_144
@@ -109,75 +111,19 @@ export class Http2Server {
       session === undefined
         ? undefined
         : this.#sessions.get(session as ServerHttp2Session)
-    const message = readMessage(
-      stream,
-      raw,
-      (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0,
-      this.#options.replayBytes,
-    )
-    if (connection === undefined || message === undefined || session === undefined) {
-      this.#metrics.counters.protocolErrors++
+    if (connection === undefined || session === undefined) {
       setImmediate(() => {
-        stream.close(constants.NGHTTP2_PROTOCOL_ERROR)
+        stream.close(constants.NGHTTP2_INTERNAL_ERROR)
       })
       return
     }
-    this.#pipeline.serve(
-      connection,
-      message,
-      new Http2Responder(stream, session as ServerHttp2Session),
-    )
-  }
-}
-
-function readMessage(
-  stream: ServerHttp2Stream,
-  raw: string[],
-  ended: boolean,
-  replayBytes: number,
-): Message | undefined {
-  const headers: Headers = []
-  let method: string | undefined
-  let path: string | undefined
-  let authority: string | undefined
-  let length: number | undefined
-  let cookieAt = -1
-  let expectContinue = false
-  for (let i = 0; i < raw.length; i += 2) {
-    const name = raw[i] ?? ''
-    const value = raw[i + 1] ?? ''
-    if (name === ':method') method = value
-    else if (name === ':path') path = value
-    else if (name === ':authority') authority = value
-    else if (name === 'host') authority ??= value
-    else if (name === 'expect') expectContinue = value.toLowerCase() === '100-continue'
-    else if (name === 'cookie' && cookieAt >= 0) {
-      // Crumbs become one field: HTTP/1.1 has no other form (RFC 9113 8.2.3).
-      headers[cookieAt] = `${headers[cookieAt]}; ${value}`
-    } else if (!name.startsWith(':')) {
-      if (name === 'cookie') cookieAt = headers.length + 1
-      else if (name === 'content-length') length = Number(value)
-      headers.push(name, value)
-    }
-  }
-  if (method === undefined || (path === undefined && method !== 'CONNECT'))
-    return undefined
-  let trailers: Headers | undefined
-  if (!ended) {
-    stream.on('trailers', (_headers, _flags, rawTrailers: string[]) => {
-      trailers = fromRaw(rawTrailers)
-    })
-  }
-  return {
-    method,
-    path: path ?? '',
-    authority: authority ?? '',
-    headers,
-    body: ended
-      ? undefined
-      : new RequestBody(stream, length, replayBytes, () => trailers),
-    upgrade: undefined,
-    expectContinue,
+    const ended = (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0
+    const message = readHttp2(stream, connection, raw, ended, this.#options)
+    const responder = new Http2Responder(stream, session as ServerHttp2Session)
+    if ('code' in message) {
+      this.#metrics.counters.protocolErrors++
+      refuse(responder, message)
+    } else this.#pipeline.serve(connection, message, responder)
   }
 }
 
@@ -271,6 +217,21 @@ class Http2Responder implements Responder {
     this.abort()
     over(0)
   }
+}
+
+/** An answer to what never became a request of the pipeline's; the rest of its body is not wanted. */
+function refuse(responder: Http2Responder, { code, detail }: Refusal): void {
+  const error = new ProxyError(code, detail)
+  const text = Buffer.from(`${error.message}\n`)
+  const headers = ['content-type', 'text/plain; charset=utf-8']
+  responder.head(
+    error.status,
+    [...headers, 'content-length', String(text.length)],
+    false,
+    false,
+  )
+  responder.write(text)
+  responder.end(undefined)
 }
 
 /** Deferred: node aborts when a session ends inside one of its own callbacks (reliability.md 0.1). */
