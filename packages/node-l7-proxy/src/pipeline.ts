@@ -171,10 +171,11 @@ export class Pipeline {
   /** A retry goes elsewhere, and is no reason to forget where the client belongs. */
   #balance(target: Service, exchange: Exchange): Endpoint | undefined {
     const { connection, session, tried, message } = exchange
-    if (session !== undefined && tried.length === 0) return session.endpoint
     const { destination, source } = connection.origin
     const asked = target.id === connection.service.id
     const ready = target.cluster.usable(readyFor(target, asked, destination))
+    if (session !== undefined && tried.length === 0 && ready.includes(session.endpoint))
+      return session.endpoint
     if (target.affinityMs === 0 || tried.length > 0)
       return target.cluster.choose(ready, tried, message.headers, source)
     const key = { service: target.id, client: source }

@@ -2,6 +2,10 @@
 // HTTPRequestMirrorFilter (Gateway API): a copy of a request to a backend whose answer nobody reads. Copies never delay or fail
 // the request that they are of: each is sent when the whole body is there, and is given up when a bound is met.
 import { Readable } from 'node:stream'
+import { judgedBit } from '@pillion/contract'
+import { evaluate } from '../authorize/evaluate.ts'
+import { strictPath } from '../authorize/path.ts'
+import type { Policy } from '../authorize/policy.ts'
 import { RequestBody } from '../body.ts'
 import type { Endpoint } from '../cluster/endpoint.ts'
 import { leastRequest } from '../cluster/balance/p2c.ts'
@@ -81,14 +85,35 @@ export class Mirrors {
     const endpoint =
       target && leastRequest(target.cluster.usable(target.ready), Math.random, [])
     if (target === undefined || endpoint === undefined) return copy.giveUp()
+    const policy = config.current.policies.get(endpoint.identity)
+    const carried =
+      policy === undefined ? identity : allowedAs(policy, identity, endpoint, request)
+    if (carried === undefined) return copy.giveUp()
     const speaks = speaksHttp2(target.protocol, backend.protocol, http2)
-    const upstream = pools.get(endpoint, identity, speaks, target.cluster)
+    const upstream = pools.get(endpoint, carried, speaks, target.cluster)
     if (pools.isFull(upstream)) return copy.giveUp()
     copy.began(endpoint, upstream.start(request, copy))
   }
 }
 
 const plain = { upgrade: undefined, expectContinue: false } as const
+
+/**
+ * The identity that a copy goes with where rules for requests protect its endpoint; undefined: not at all. A copy has nobody
+ * who could be refused or asked for a token, so what is not allowed as it stands, without one, is not sent.
+ */
+function allowedAs(
+  policy: Policy,
+  caller: number,
+  { port }: Endpoint,
+  { method, path, authority, headers }: Message,
+): number | undefined {
+  const strict = strictPath(path)
+  if (!('path' in strict) || strict.path !== path) return undefined
+  const request = { caller, port, method, path, authority, headers, token: undefined }
+  if (!evaluate(policy, request).enforced.allowed) return undefined
+  return policy.judged.has(caller) ? caller + judgedBit : caller
+}
 
 /** Gives `send` the body when it is complete; gives up the copy when it is too long or never ends. */
 function collect(body: RequestBody, copy: Copy, send: (body: RequestBody) => void): void {
