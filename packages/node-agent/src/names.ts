@@ -8,6 +8,7 @@ import {
   type Resources,
   type ServicePort,
   type Workload,
+  withoutJudged,
 } from '@pillion/contract'
 import { isNodeAddress } from './destinations.ts'
 import { indexOf, type Index } from './index-of.ts'
@@ -69,7 +70,9 @@ export class Names {
   }
 
   /** Who has this address and identity. Zero bytes as address: not known, only the identity is. */
-  peer(address: Uint8Array, identity: number): Peer {
+  peer(address: Uint8Array, numbered: number): Peer {
+    // Who came by way of a proxy that judged its requests is the same one.
+    const identity = withoutJudged(numbered)
     const key = `${identity} ${addressKey(address)}`
     let peer = this.#peers.get(key)
     if (peer === undefined) {
@@ -94,7 +97,8 @@ export class Names {
   }
 
   /** Whoever has this identity, as far as all who have it are the same: sums are kept by identity, not by address. */
-  group(identity: number): Peer {
+  group(numbered: number): Peer {
+    const identity = withoutJudged(numbered)
     const peer = this.#local(this.#byIdentity(identity))
     const served = found(this.resources.endpoint, endpointsByIdentity, String(identity))
     const [first] = served
@@ -150,7 +154,8 @@ export class Names {
   }
 
   /** "shop/web (app=web), identity 300", or the name of a reserved one. */
-  identity(id: number): string {
+  identity(numbered: number): string {
+    const id = withoutJudged(numbered)
     const reserved = reservedName(id)
     if (reserved !== undefined) return `${reserved} (identity ${id})`
     const known = this.resources.identity.get(String(id))

@@ -3,6 +3,7 @@
 // must not switch protection off. Descriptions are what `kubectl explain` prints; every list is bounded, so that the API server
 // can price the rules.
 import { z } from 'zod'
+import { accessHttp, jwtProvider } from './access-http.ts'
 import { metadata } from './core.ts'
 import { ruled } from './rule.ts'
 import {
@@ -320,6 +321,9 @@ const accessRule = z.strictObject({
     .max(64)
     .describe('Who calls: a peer matches when all its fields do. At least one peer.'),
   ports: list(accessPort, 64).describe('Which ports are called. Empty or absent: all.'),
+  http: list(accessHttp, 16).describe(
+    'Which requests: those that one of these matches. Such a rule is for connections through a proxy, to a declared L7 service; others it does not allow, and those of action Deny are refused. Empty or absent: connections, whatever they carry.',
+  ),
 })
 
 export const accessPolicy = z
@@ -344,6 +348,9 @@ export const accessPolicy = z
           ),
         rules: list(accessRule, 64).describe(
           'Connections that the action is about: those that match one of the rules.',
+        ),
+        jwt: list(jwtProvider, 8).describe(
+          'Whose tokens are believed. Rules with claims or token need one.',
         ),
       })
       .describe('Which pods, and who may call them.'),

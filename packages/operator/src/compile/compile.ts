@@ -16,6 +16,7 @@ import { attach, type Attachments } from './attach.ts'
 import type { Condition, Conditions } from './condition.ts'
 import { accepted } from './condition.ts'
 import { compileNodes, type Nodes } from './nodes.ts'
+import { notDeclared, withoutIssuer } from './request-policies.ts'
 import { emptyPool, type Pool } from './pool.ts'
 import { compilePolicies, type Policies } from './policies.ts'
 import { compileRoutes, type Routes } from './routes.ts'
@@ -119,7 +120,7 @@ export function compile(
     policies,
     routes,
     ...proxyServices(services, routes, previous),
-    conditions: mergeConditions(snapshot, attachments, policies, routes),
+    conditions: mergeConditions(snapshot, attachments, services, policies, routes),
     pools: {
       identities: workloads.pool,
       servicePorts: services.pool,
@@ -212,9 +213,22 @@ function proxyServices(
   }
 }
 
+/** Who answers behind declared ports. */
+function declaredIdentities(
+  { declarations }: Attachments,
+  { endpointsOf }: Services,
+): Set<number> {
+  const identities = new Set<number>()
+  for (const name of declarations.keys())
+    for (const { identity } of endpointsOf.get(name)?.values() ?? [])
+      identities.add(identity)
+  return identities
+}
+
 function mergeConditions(
   snapshot: Snapshot,
   attachments: Attachments,
+  services: Services,
   policies: Policies,
   routes: Routes,
 ): Conditions {
@@ -223,6 +237,14 @@ function mergeConditions(
     ...policies.conditions,
   ])
   for (const name of snapshot.Mesh.keys()) out.set(`Mesh/${name}`, [accepted])
+  if (policies.aboutRequests.length > 0) {
+    const declared = declaredIdentities(attachments, services)
+    for (const draft of policies.aboutRequests) {
+      const condition = withoutIssuer(draft) ?? notDeclared(draft, declared)
+      if (condition !== undefined)
+        out.set(draft.key, [...(out.get(draft.key) ?? []), condition])
+    }
+  }
   for (const [key, condition] of routes.conditions) {
     out.set(key, [...(out.get(key) ?? []), condition])
   }

@@ -6,6 +6,7 @@ import {
   Action,
   type DirectionPolicy,
   type Identity,
+  type L7Policy,
   type PolicyEntry,
   type Rule,
   type SubjectPolicy,
@@ -27,12 +28,22 @@ import {
   type World,
 } from './policy-drafts.ts'
 import { anyPort, portBlocks, type PortBlock } from './ports.ts'
+import {
+  isAboutRequests,
+  kernelPeers,
+  requestPolicies,
+  withJudged,
+} from './request-policies.ts'
 import { allocate, numberOf, type Pool } from './pool.ts'
 import type { Workloads } from './workloads.ts'
 
 export interface Policies {
   readonly subjects: ReadonlyMap<string, SubjectPolicy>
   readonly rules: ReadonlyMap<string, Rule>
+  /** For proxies: of identities that rules for requests are about. */
+  readonly requests: ReadonlyMap<string, L7Policy>
+  /** Policies with such rules. */
+  readonly aboutRequests: readonly Draft[]
   readonly conditions: ReadonlyMap<string, readonly Condition[]>
   readonly pool: Pool
 }
@@ -64,10 +75,13 @@ export function compilePolicies(
   ): T[] => [...objects].sort((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1))
   const networks = sorted(snapshot.NetworkPolicy.values())
   const accesses = sorted(snapshot.AccessPolicy.values())
-  const drafts = [
+  const draft = (world: World): Draft[] => [
     ...networks.flatMap((policy) => networkDrafts(policy, world)),
     ...accesses.map((policy) => accessDrafts(policy, world)),
   ]
+  const first = draft(world)
+  const whole = withJudged(world, first)
+  const drafts = whole === world ? first : draft(whole)
   // Text of a rule, or of a policy where it stands for its isolation, and whether it is in Shadow mode.
   const texts = new Map(
     drafts.flatMap(({ text, rules, isShadow }) =>
@@ -86,10 +100,18 @@ export function compilePolicies(
     conditions.set(keyOf(policy), conditionsOf(policy))
   return {
     subjects: keep(
-      compileSubjects(drafts, world.identities, workloads, nextPool),
+      compileSubjects(drafts, whole.identities, workloads, nextPool),
       previous?.subjects,
     ),
     rules: keep(rules, previous?.rules),
+    requests: keep(
+      requestPolicies(
+        drafts,
+        (identity, name) => workloads.namedPorts.get(`${identity}/TCP/${name}`) ?? [],
+      ),
+      previous?.requests,
+    ),
+    aboutRequests: drafts.filter(isAboutRequests),
     conditions,
     pool: nextPool,
   }
@@ -219,6 +241,7 @@ function entriesOf(
   id: number,
 ): PolicyEntry[] {
   const action = draft.action
+  const rulePeers = kernelPeers(draft, rule)
   const entry = (
     peer: number,
     protocol: number,
@@ -231,13 +254,12 @@ function entriesOf(
     action,
     rule: id,
   })
-  if (rule.ports.length === 0) return rule.peers.map((peer) => entry(peer, 0, anyPort))
+  if (rule.ports.length === 0) return rulePeers.map((peer) => entry(peer, 0, anyPort))
   return rule.ports.flatMap(({ protocol, protocolName, port, endPort }) => {
-    if (port === undefined)
-      return rule.peers.map((peer) => entry(peer, protocol, anyPort))
+    if (port === undefined) return rulePeers.map((peer) => entry(peer, protocol, anyPort))
     if (typeof port === 'number') {
       const blocks = portBlocks(port, endPort ?? port)
-      return rule.peers.flatMap((peer) =>
+      return rulePeers.flatMap((peer) =>
         blocks.map((block) => entry(peer, protocol, block)),
       )
     }
@@ -248,12 +270,12 @@ function entriesOf(
       entry(peer, protocol, { port: number, portBits: 16 })
     if (draft.direction === 'ingress') {
       return numbers(subject).flatMap((number) =>
-        rule.peers.map((peer) => one(peer, number)),
+        rulePeers.map((peer) => one(peer, number)),
       )
     }
-    const peers = rule.peers.includes(0)
+    const peers = rulePeers.includes(0)
       ? identities.map((identity) => identity.id)
-      : rule.peers
+      : rulePeers
     return peers.flatMap((peer) => numbers(peer).map((number) => one(peer, number)))
   })
 }

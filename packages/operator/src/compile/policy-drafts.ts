@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // PURE: the two kinds of policy in one form: who is subject, what is allowed or denied, to or from whom.
 import { Action, parsePrefix, Protocol, type Identity } from '@pillion/contract'
+import type { AccessHttp, JwtProviderSpec } from '../api/access-http.ts'
 import { keyOf, type ApiObject } from '../api/object.ts'
 import type { LabelSelector } from '../api/scalar.ts'
 import { matches, type Labels } from './selector.ts'
@@ -28,6 +29,8 @@ export interface DraftRule {
   readonly peers: readonly number[]
   /** Empty: every port of every protocol. */
   readonly ports: readonly DraftPort[]
+  /** Empty: every connection. */
+  readonly http: readonly AccessHttp[]
 }
 
 /** One direction of one policy. */
@@ -41,6 +44,8 @@ export interface Draft {
   readonly action: Action
   readonly subjects: readonly number[]
   readonly rules: readonly DraftRule[]
+  /** Whose tokens its rules believe. */
+  readonly jwt: readonly JwtProviderSpec[]
 }
 
 type NetworkPolicy = ApiObject<'NetworkPolicy'>
@@ -83,7 +88,7 @@ export function networkDrafts(policy: NetworkPolicy, world: World): Draft[] {
         peers.length === 0
           ? [0]
           : unique(peers.flatMap((peer) => networkPeer(world, namespace, peer)))
-      return { text: `${text} ${name}[${i}]`, peers: ids, ports }
+      return { text: `${text} ${name}[${i}]`, peers: ids, ports, http: [] }
     })
     drafts.push({
       key: keyOf(policy),
@@ -94,6 +99,7 @@ export function networkDrafts(policy: NetworkPolicy, world: World): Draft[] {
       action: Action.ALLOW,
       subjects,
       rules: drafted,
+      jwt: [],
     })
   }
   if (types.includes('Ingress')) {
@@ -146,10 +152,11 @@ export function accessDrafts(policy: AccessPolicy, world: World): Draft {
   const { spec } = policy
   const { namespace } = policy.metadata
   const text = `AccessPolicy ${namespace}/${policy.metadata.name}`
-  const rules = spec.rules.map(({ from, ports }, i): DraftRule => ({
+  const rules = spec.rules.map(({ from, ports, http }, i): DraftRule => ({
     text: `${text} rules[${i}]`,
     peers: unique(from.flatMap((peer) => accessPeer(world, namespace, peer))),
     ports: ports.map(draftPort),
+    http,
   }))
   return {
     key: keyOf(policy),
@@ -160,6 +167,7 @@ export function accessDrafts(policy: AccessPolicy, world: World): Draft {
     action: spec.action === 'Allow' ? Action.ALLOW : Action.DENY,
     subjects: select(world, namespace, undefined, spec.selector),
     rules,
+    jwt: spec.jwt,
   }
 }
 

@@ -31,6 +31,7 @@ export function viewOf(compiled: Compiled, node: string, role: Role): Resources 
       servicePort: compiled.proxyServicePorts,
       endpoint: compiled.proxyEndpoints,
       routeTable: routes.tables,
+      l7Policy: policies.requests,
     }
   }
   return {

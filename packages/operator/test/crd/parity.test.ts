@@ -48,6 +48,10 @@ const port = (value: object): RawObject => access({ ports: [value] })
 const selector = (value: object): RawObject => object('AccessPolicy', { selector: value })
 const expression = (operator: string, values?: string[]): RawObject =>
   selector({ matchExpressions: [{ key: 'app', operator, ...(values && { values }) }] })
+const http = (condition: object): RawObject => access({ http: [condition] })
+const path = (value: string): RawObject => http({ paths: [{ value }] })
+const jwks = (value: object): RawObject =>
+  object('AccessPolicy', { jwt: [{ issuer: 'https://a.example', jwks: value }] })
 const many = <T>(count: number, of: (i: number) => T): T[] =>
   Array.from({ length: count }, (_, i) => of(i))
 const labels = (count: number): object =>
@@ -75,6 +79,17 @@ const valid: readonly RawObject[] = [
   access({ from: many(64, () => ({ podSelector: {} })) }),
   port({ port: 'http-2' }),
   port({ port: 80, endPort: 80, protocol: 'UDP' }),
+  http({}),
+  http({ methods: ['GET', 'M-SEARCH'], headers: [{ name: 'X-A' }], token: true }),
+  http({ claims: [{ claim: ['https://a.example/roles'], values: ['a b'] }] }),
+  ...['/', '/a', '/a/', '/a/..b', '/.well-known/x', '/...', '/a%2Fb', '/a.b/c'].map(path),
+  jwks({ inline: '{}' }),
+  jwks({ uri: 'https://a.example:8443/keys?x=1' }),
+  jwks({ file: 'a.json' }),
+  object('Mesh', {
+    tracing: { collector: 'http://[::1]:4318' },
+    accessLogSampleRatio: 0,
+  }),
 ]
 
 const budget = (value: object): RawObject => l7({ retryBudget: value })
@@ -114,6 +129,31 @@ const refusedBySchema: readonly (readonly [RawObject, string])[] = [
   [from({ serviceAccounts: [] }), 'spec.rules[0].from[0].serviceAccounts'],
   [from({ serviceAccounts: ['web'] }), 'spec.rules[0].from[0].serviceAccounts[0]'],
   [from({ serviceAccounts: ['a/b', 'a/b'] }), 'spec.rules[0].from[0].serviceAccounts'],
+  ...[
+    'a',
+    '//',
+    '/a//b',
+    '/.',
+    '/a/..',
+    '/a/../b',
+    '/./a',
+    '/a b',
+    '/%2f',
+    '/a?b',
+    '/a;b',
+  ].map((text) => [path(text), 'spec.rules[0].http[0].paths[0].value'] as const),
+  [http({ methods: ['GE T'] }), 'spec.rules[0].http[0].methods[0]'],
+  [http({ headers: [{ name: 'a:' }] }), 'spec.rules[0].http[0].headers[0].name'],
+  [http({ claims: [{ claim: [] }] }), 'spec.rules[0].http[0].claims[0].claim'],
+  [jwks({ uri: 'http://a.example/' }), 'spec.jwt[0].jwks.uri'],
+  [jwks({ file: '../a' }), 'spec.jwt[0].jwks.file'],
+  [
+    object('AccessPolicy', {
+      jwt: [{ issuer: 'a', jwks: { file: 'a' }, algorithms: ['HS256'] }],
+    }),
+    'spec.jwt[0].algorithms[0]',
+  ],
+  [object('Mesh', { tracing: { collector: 'grpc://a' } }), 'spec.tracing.collector'],
   [port({}), 'spec.rules[0].ports[0].port'],
   [port({ port: 65_536 }), 'spec.rules[0].ports[0].port'],
   [port({ port: '8080' }), 'spec.rules[0].ports[0].port'],
@@ -146,6 +186,8 @@ const refusedByRule: readonly RawObject[] = [
   from({}),
   port({ port: 'http', endPort: 81 }),
   port({ port: 80, endPort: 79 }),
+  jwks({}),
+  jwks({ inline: '{}', file: 'a.json' }),
   expression('In'),
   expression('NotIn', []),
   expression('Exists', ['a']),
