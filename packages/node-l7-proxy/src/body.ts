@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The body of a request on its way to one or, with retries, several attempts.
 import { Readable } from 'node:stream'
+import type { ReplayRoom } from './downstream/quota.ts'
 import type { Headers } from './headers.ts'
 
 /** Someone else who hears what comes, and cannot hold it up. After a body that never ends `end` is not called. */
@@ -14,6 +15,9 @@ export class RequestBody {
   readonly #source: Readable
   readonly #replayBytes: number
   readonly #readTrailers: () => Headers | undefined
+  readonly #room: ReplayRoom
+  /** Of the room. */
+  #kept = 0
   #chunks: Buffer[] = []
   #ended = false
   #reader: AttemptBody | undefined
@@ -25,17 +29,19 @@ export class RequestBody {
   /** What Content-Length says; undefined: chunked, or HTTP/2 without it. */
   readonly length: number | undefined
 
-  /** `readTrailers` is asked after the end. */
+  /** `room`: shared with other bodies; without room this one is sent once. `readTrailers` is asked after the end. */
   constructor(
     source: Readable,
     length: number | undefined,
     replayBytes: number,
+    room: ReplayRoom,
     readTrailers: () => Headers | undefined,
   ) {
     this.#source = source
     this.length = length
     this.#replayBytes = length !== undefined && length > replayBytes ? 0 : replayBytes
     this.#readTrailers = readTrailers
+    this.#room = room
     source.pause()
     source.on('data', (chunk: Buffer) => {
       this.#onData(chunk)
@@ -70,8 +76,7 @@ export class RequestBody {
   discard(): void {
     this.#reader?.destroy()
     this.#reader = undefined
-    this.replayable = false
-    this.#chunks = []
+    this.#forget()
     this.#source.resume()
   }
 
@@ -93,18 +98,34 @@ export class RequestBody {
     if (!this.#ended) this.#source.pause()
   }
 
+  /** From here on nothing is kept; what the reader has not got of what was kept, it gets first. */
+  #sendOnce(reader: AttemptBody | undefined): void {
+    if (reader !== undefined)
+      while (reader.next < this.#chunks.length) reader.push(this.#chunks[reader.next++])
+    this.#forget()
+  }
+
+  #forget(): void {
+    this.replayable = false
+    this.#chunks = []
+    if (this.#kept > 0) this.#room.give(this.#kept)
+    this.#kept = 0
+  }
+
   #onData(chunk: Buffer): void {
     this.bytes += chunk.length
     for (const tap of this.#taps) tap.data(chunk)
     const reader = this.#reader
-    if (this.replayable && this.bytes <= this.#replayBytes) {
+    const keep =
+      this.replayable && this.bytes <= this.#replayBytes && this.#room.take(chunk.length)
+    if (keep) {
+      this.#kept += chunk.length
       this.#chunks.push(chunk)
       // A reader that is behind gets this chunk from the list, in order.
       if (reader === undefined || reader.next !== this.#chunks.length - 1) return
       reader.next++
     } else if (this.replayable) {
-      this.replayable = false
-      this.#chunks = []
+      this.#sendOnce(reader)
     }
     if (reader !== undefined && !reader.push(chunk)) this.#source.pause()
   }

@@ -88,6 +88,31 @@ const table = {
     20_000,
     'downstream connections of a worker',
   ),
+  identityConnections: number(
+    'max-identity-connections',
+    'count',
+    10_000,
+    'of these, connections of one client identity',
+  ),
+  requests: number('max-requests', 'count', 20_000, 'requests in flight of a worker'),
+  identityRequests: number(
+    'max-identity-requests',
+    'count',
+    10_000,
+    'of these, requests of one client identity',
+  ),
+  serviceRequests: number(
+    'max-service-requests',
+    'count',
+    10_000,
+    'of these, requests to one service',
+  ),
+  stallTimeoutMs: number(
+    'stall-timeout',
+    'ms',
+    300_000,
+    'how long a client may leave an answer unread; 0: for ever',
+  ),
   streams: number(
     'max-streams',
     'count',
@@ -147,6 +172,12 @@ const table = {
     'bytes',
     65_536,
     'longest request body that can be sent again',
+  ),
+  identityReplayBytes: number(
+    'max-identity-replay',
+    'bytes',
+    16_777_216,
+    'bytes kept to send bodies of one client identity again; beyond, they are sent once',
   ),
   jwksDir: text(
     'jwks-dir',

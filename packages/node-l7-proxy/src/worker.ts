@@ -9,6 +9,7 @@ import type { Datapath } from './datapath.ts'
 import { Http1Server } from './downstream/http1.ts'
 import { Http2Server } from './downstream/http2.ts'
 import { Listener } from './downstream/listener.ts'
+import { Shares } from './downstream/quota.ts'
 import { drain } from './drain.ts'
 import { applyUpserts, goneFrom, type FromWorker, type ToWorker } from './ipc.ts'
 import { Metrics } from './metrics/metrics.ts'
@@ -55,13 +56,15 @@ export class Worker {
       log: this.#log,
       isDraining: () => this.#draining,
     })
-    this.#http1 = new Http1Server(pipeline, options, this.#metrics)
-    this.#http2 = new Http2Server(pipeline, options, this.#metrics)
+    const shares = new Shares(options, this.#metrics)
+    this.#http1 = new Http1Server(pipeline, options, shares, this.#metrics)
+    this.#http2 = new Http2Server(pipeline, options, shares, this.#metrics)
     this.#listener = new Listener(
       datapath,
       this.#config,
       this.#metrics,
       options,
+      shares,
       this.#http1,
       this.#http2,
     )

@@ -7,6 +7,7 @@ import type { Connection, Message } from '../exchange.ts'
 import { fromRaw } from '../headers.ts'
 import type { Options } from '../options.ts'
 import { cleanTrailers } from '../trailers.ts'
+import type { Shares } from './quota.ts'
 import { isAuthority, readTarget, type Refusal, refuseEncoding } from './validity.ts'
 
 /** `upgrade`: the protocol, when the request asks for a tunnel that it may have. */
@@ -14,6 +15,7 @@ export function readHttp1(
   request: IncomingMessage,
   connection: Connection,
   options: Options,
+  shares: Shares,
   expectContinue: boolean,
   upgrade: string | undefined,
 ): Message | Refusal {
@@ -57,10 +59,15 @@ export function readHttp1(
     authority: target.authority ?? host ?? defaultAuthority(connection),
     headers,
     body: hasBody
-      ? new RequestBody(request, length, options.replayBytes, () =>
-          request.rawTrailers.length === 0
-            ? undefined
-            : cleanTrailers(fromRaw(request.rawTrailers)),
+      ? new RequestBody(
+          request,
+          length,
+          options.replayBytes,
+          shares.replayRoom(connection.client.identity),
+          () =>
+            request.rawTrailers.length === 0
+              ? undefined
+              : cleanTrailers(fromRaw(request.rawTrailers)),
         )
       : undefined,
     upgrade,

@@ -5,20 +5,33 @@ import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Responder } from '../exchange.ts'
 import type { Headers } from '../headers.ts'
+import type { Metrics } from '../metrics/metrics.ts'
+import { StallTimer } from './stall.ts'
 
 export class Http1Responder implements Responder {
   readonly #response: ServerResponse
   readonly #firstBytes: Buffer | undefined
+  readonly #stall: StallTimer
   #continued = false
   #tunnelled = false
   onDrain: (() => void) | undefined
   onGone: (() => void) | undefined
 
   /** `firstBytes`: what came after the head of an Upgrade. */
-  constructor(response: ServerResponse, firstBytes?: Buffer) {
+  constructor(
+    response: ServerResponse,
+    stallTimeoutMs: number,
+    metrics: Metrics,
+    firstBytes?: Buffer,
+  ) {
     this.#response = response
     this.#firstBytes = firstBytes
+    this.#stall = new StallTimer(stallTimeoutMs, () => {
+      metrics.counters.stalledAnswers++
+      response.destroy()
+    })
     response.on('close', () => {
+      this.#stall.clear()
       if (!response.writableFinished && !this.#tunnelled) this.onGone?.()
     })
     response.on('error', ignore)
@@ -55,7 +68,9 @@ export class Http1Responder implements Responder {
   write(chunk: Buffer): boolean {
     const response = this.#response
     if (response.write(chunk)) return true
+    this.#stall.start()
     response.once('drain', () => {
+      this.#stall.clear()
       const resume = this.onDrain
       this.onDrain = undefined
       resume?.()

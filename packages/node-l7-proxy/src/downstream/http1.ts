@@ -14,6 +14,7 @@ import type { Options } from '../options.ts'
 import type { Pipeline } from '../pipeline.ts'
 import { readHttp1 } from './http1-message.ts'
 import { Http1Responder } from './http1-responder.ts'
+import type { Shares } from './quota.ts'
 import { mayTunnel, type Refusal } from './validity.ts'
 
 /** How long a client that was refused may take to notice. */
@@ -41,12 +42,14 @@ export class Http1Server {
   readonly #server: Server
   readonly #pipeline: Pipeline
   readonly #options: Options
+  readonly #shares: Shares
   readonly #metrics: Metrics
   readonly #connections: WeakMap<object, State> = new WeakMap()
 
-  constructor(pipeline: Pipeline, options: Options, metrics: Metrics) {
+  constructor(pipeline: Pipeline, options: Options, shares: Shares, metrics: Metrics) {
     this.#pipeline = pipeline
     this.#options = options
+    this.#shares = shares
     this.#metrics = metrics
     this.#server = createServer({
       maxHeaderSize: options.headerBytes,
@@ -125,6 +128,7 @@ export class Http1Server {
       request,
       connection,
       this.#options,
+      this.#shares,
       expectContinue,
       undefined,
     )
@@ -134,7 +138,19 @@ export class Http1Server {
       answerError(response, message)
       return
     }
-    const responder = new Http1Responder(response)
+    const full = this.#shares.enter(connection)
+    if (full !== undefined) {
+      answerError(
+        response,
+        { code: 'OVERFLOW', detail: full },
+        message.body !== undefined,
+      )
+      return
+    }
+    response.once('close', () => {
+      this.#shares.leave(connection)
+    })
+    const responder = this.#responder(response)
     this.#follow(state, { request, response, responder })
     this.#pipeline.serve(connection, message, responder)
   }
@@ -166,13 +182,34 @@ export class Http1Server {
       socket.destroy()
     })
     const { upgrade } = request.headers
-    const message = readHttp1(request, connection, this.#options, false, upgrade)
+    const message = readHttp1(
+      request,
+      connection,
+      this.#options,
+      this.#shares,
+      false,
+      upgrade,
+    )
     if ('code' in message) {
       this.#metrics.counters.protocolErrors++
       answerError(response, message)
       return
     }
-    this.#pipeline.serve(connection, message, new Http1Responder(response, head))
+    const full = this.#shares.enter(connection)
+    if (full !== undefined) {
+      answerError(response, { code: 'OVERFLOW', detail: full })
+      return
+    }
+    // A tunnel takes the socket from the response, which then never closes.
+    socket.once('close', () => {
+      this.#shares.leave(connection)
+    })
+    this.#pipeline.serve(connection, message, this.#responder(response, head))
+  }
+
+  #responder(response: ServerResponse, head?: Buffer): Http1Responder {
+    const { stallTimeoutMs } = this.#options
+    return new Http1Responder(response, stallTimeoutMs, this.#metrics, head)
   }
 
   /** Bytes that are no HTTP/1.1, or too slow. What was asked before them is answered first, or their answer would be taken for it. */
@@ -222,8 +259,8 @@ function textOf({ code, detail }: Refusal): string {
 }
 
 /** Refuses through node, which keeps answers in the order of their requests. */
-function answerError(response: ServerResponse, refusal: Refusal): void {
-  response.shouldKeepAlive = false
+function answerError(response: ServerResponse, refusal: Refusal, close = true): void {
+  if (close) response.shouldKeepAlive = false
   response
     .writeHead(outcomes[refusal.code].status, {
       'content-type': 'text/plain; charset=utf-8',

@@ -10,6 +10,7 @@ import { fromRaw, type Headers } from '../headers.ts'
 import type { Options } from '../options.ts'
 import { cleanTrailers } from '../trailers.ts'
 import { defaultAuthority } from './http1-message.ts'
+import type { Shares } from './quota.ts'
 import { isAuthority, readTarget, type Refusal } from './validity.ts'
 
 /** The methods that node's HTTP/1.1 parser knows: other endpoints and clients would not get through either way. */
@@ -31,6 +32,7 @@ export function readHttp2(
   raw: readonly string[],
   ended: boolean,
   options: Options,
+  shares: Shares,
 ): Message | Refusal {
   const fields = readFields(raw)
   if ('code' in fields) return fields
@@ -57,7 +59,13 @@ export function readHttp2(
     headers,
     body: ended
       ? undefined
-      : new RequestBody(stream, length, options.replayBytes, () => trailers),
+      : new RequestBody(
+          stream,
+          length,
+          options.replayBytes,
+          shares.replayRoom(connection.client.identity),
+          () => trailers,
+        ),
     upgrade: undefined,
     expectContinue: fields.expectContinue,
   }

@@ -17,23 +17,34 @@ import type { Metrics } from '../metrics/metrics.ts'
 import type { Options } from '../options.ts'
 import type { Pipeline } from '../pipeline.ts'
 import { readHttp2 } from './http2-message.ts'
+import { FloodGauge } from './http2-flood.ts'
+import type { Shares } from './quota.ts'
+import { StallTimer } from './stall.ts'
 import type { Refusal } from './validity.ts'
 
 const connectionWindowBytes = 1_048_576
 const streamWindowBytes = 262_144
+
+/** How often connections are looked at: what a flood can send meanwhile is what one core can read. */
+const patrolMs = 100
+
+type State = { readonly connection: Connection; readonly gauge: FloodGauge }
 
 export class Http2Server {
   readonly #server: NodeHttp2Server
   readonly #pipeline: Pipeline
   readonly #options: Options
   readonly #metrics: Metrics
-  readonly #sessions: Map<ServerHttp2Session, Connection> = new Map()
+  readonly #shares: Shares
+  readonly #sessions: Map<ServerHttp2Session, State> = new Map()
+  #patrol: NodeJS.Timeout | undefined
   /** Whose session the next 'session' event is: node makes it while 'connection' is emitted. */
-  #accepting: Connection | undefined
+  #accepting: State | undefined
 
-  constructor(pipeline: Pipeline, options: Options, metrics: Metrics) {
+  constructor(pipeline: Pipeline, options: Options, shares: Shares, metrics: Metrics) {
     this.#pipeline = pipeline
     this.#options = options
+    this.#shares = shares
     this.#metrics = metrics
     this.#server = createServer({
       maxHeaderListPairs: options.headerFields,
@@ -51,7 +62,8 @@ export class Http2Server {
   }
 
   accept(socket: Socket, connection: Connection): void {
-    this.#accepting = connection
+    const gauge = new FloodGauge(socket, performance.now())
+    this.#accepting = { connection, gauge }
     this.#server.emit('connection', socket)
     this.#accepting = undefined
   }
@@ -82,14 +94,17 @@ export class Http2Server {
   }
 
   #onSession(session: ServerHttp2Session): void {
-    const connection = this.#accepting
-    if (connection === undefined) {
+    const state = this.#accepting
+    if (state === undefined) {
       setImmediate(() => {
         session.destroy()
       })
       return
     }
-    this.#sessions.set(session, connection)
+    this.#sessions.set(session, state)
+    this.#patrol ??= setInterval(() => {
+      this.#findFloods()
+    }, patrolMs).unref()
     session.setLocalWindowSize(connectionWindowBytes)
     session.setTimeout(this.#options.idleTimeoutMs, () => {
       if (session.closed)
@@ -100,6 +115,9 @@ export class Http2Server {
     })
     session.on('close', () => {
       this.#sessions.delete(session)
+      if (this.#sessions.size > 0 || this.#patrol === undefined) return
+      clearInterval(this.#patrol)
+      this.#patrol = undefined
     })
     session.on('error', ignore) // counted as sessionError, and 'close' follows
   }
@@ -107,37 +125,74 @@ export class Http2Server {
   #onStream(stream: ServerHttp2Stream, flags: number, raw: string[]): void {
     stream.on('error', ignore)
     const { session } = stream
-    const connection =
+    const state =
       session === undefined
         ? undefined
         : this.#sessions.get(session as ServerHttp2Session)
-    if (connection === undefined || session === undefined) {
+    if (state === undefined || session === undefined) {
       setImmediate(() => {
         stream.close(constants.NGHTTP2_INTERNAL_ERROR)
       })
       return
     }
+    const { connection, gauge } = state
     const ended = (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0
-    const message = readHttp2(stream, connection, raw, ended, this.#options)
-    const responder = new Http2Responder(stream, session as ServerHttp2Session)
+    const message = readHttp2(stream, connection, raw, ended, this.#options, this.#shares)
+    const responder = new Http2Responder(
+      stream,
+      session as ServerHttp2Session,
+      this.#options.stallTimeoutMs,
+      this.#metrics,
+    )
     if ('code' in message) {
       this.#metrics.counters.protocolErrors++
       refuse(responder, message)
-    } else this.#pipeline.serve(connection, message, responder)
+      return
+    }
+    const close = gauge.open(message.body)
+    const full = this.#shares.enter(connection)
+    stream.once('close', () => {
+      close()
+      if (full === undefined) this.#shares.leave(connection)
+    })
+    if (full !== undefined) refuse(responder, { code: 'OVERFLOW', detail: full })
+    else this.#pipeline.serve(connection, message, responder)
+  }
+
+  #findFloods(): void {
+    const nowMs = performance.now()
+    for (const [session, { gauge }] of this.#sessions) {
+      if (!gauge.isFlooding(nowMs)) continue
+      this.#metrics.counters.http2Floods++
+      this.#sessions.delete(session)
+      setImmediate(() => {
+        session.destroy(undefined, constants.NGHTTP2_ENHANCE_YOUR_CALM)
+      })
+    }
   }
 }
 
 class Http2Responder implements Responder {
   readonly #stream: ServerHttp2Stream
   readonly #session: ServerHttp2Session
+  readonly #stall: StallTimer
   #trailers: Headers | undefined
   #continued = false
   onDrain: (() => void) | undefined
   onGone: (() => void) | undefined
 
-  constructor(stream: ServerHttp2Stream, session: ServerHttp2Session) {
+  constructor(
+    stream: ServerHttp2Stream,
+    session: ServerHttp2Session,
+    stallTimeoutMs: number,
+    metrics: Metrics,
+  ) {
     this.#stream = stream
     this.#session = session
+    this.#stall = new StallTimer(stallTimeoutMs, () => {
+      metrics.counters.stalledAnswers++
+      stream.close(constants.NGHTTP2_CANCEL)
+    })
     stream.on('aborted', () => {
       // Closed by the peer: node keeps such a stream, and its session, until somebody has read what is left of it.
       setImmediate(() => {
@@ -145,6 +200,7 @@ class Http2Responder implements Responder {
       })
     })
     stream.on('close', () => {
+      this.#stall.clear()
       if (!stream.writableFinished || stream.rstCode !== constants.NGHTTP2_NO_ERROR)
         this.onGone?.()
     })
@@ -186,7 +242,9 @@ class Http2Responder implements Responder {
   write(chunk: Buffer): boolean {
     const stream = this.#stream
     if (stream.destroyed || stream.write(chunk)) return true
+    this.#stall.start()
     stream.once('drain', () => {
+      this.#stall.clear()
       const resume = this.onDrain
       this.onDrain = undefined
       resume?.()

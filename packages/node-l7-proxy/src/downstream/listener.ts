@@ -9,6 +9,7 @@ import type { Options } from '../options.ts'
 import type { Origin } from '../origin.ts'
 import type { Http1Server } from './http1.ts'
 import type { Http2Server } from './http2.ts'
+import type { Shares } from './quota.ts'
 
 /** A connection whose service is not known yet: the kernel may be told of it a moment before we are. */
 type Held = {
@@ -22,6 +23,7 @@ export class Listener {
   readonly #config: ConfigStore
   readonly #metrics: Metrics
   readonly #options: Options
+  readonly #shares: Shares
   readonly #http1: Http1Server
   readonly #http2: Http2Server
   readonly #servers: Server[] = []
@@ -32,6 +34,7 @@ export class Listener {
     config: ConfigStore,
     metrics: Metrics,
     options: Options,
+    shares: Shares,
     http1: Http1Server,
     http2: Http2Server,
   ) {
@@ -39,6 +42,7 @@ export class Listener {
     this.#config = config
     this.#metrics = metrics
     this.#options = options
+    this.#shares = shares
     this.#http1 = http1
     this.#http2 = http2
   }
@@ -97,9 +101,14 @@ export class Listener {
       socket.destroy()
       return
     }
+    if (!this.#shares.connect(origin.identity)) {
+      socket.destroy()
+      return
+    }
     gauges.activeConnections++
     socket.once('close', () => {
       gauges.activeConnections--
+      this.#shares.disconnect(origin.identity)
     })
     const service = this.#serviceOf(origin)
     if (service === undefined) this.#hold(socket, origin)

@@ -8,6 +8,7 @@ import { strictPath } from '../authorize/path.ts'
 import type { Policy } from '../authorize/policy.ts'
 import { RequestBody } from '../body.ts'
 import type { Endpoint } from '../cluster/endpoint.ts'
+import { noRoom } from '../downstream/quota.ts'
 import { leastRequest } from '../cluster/balance/p2c.ts'
 import { type ConfigStore, speaksHttp2 } from '../config/config.ts'
 import type { Exchange, Message } from '../exchange.ts'
@@ -131,7 +132,7 @@ function collect(body: RequestBody, copy: Copy, send: (body: RequestBody) => voi
     end: () => {
       if (copy.over) return
       const source = Readable.from(chunks, { objectMode: false })
-      send(new RequestBody(source, size, 0, () => body.trailers))
+      send(new RequestBody(source, size, 0, noRoom, () => body.trailers))
     },
   })
 }

@@ -15,6 +15,34 @@ export const counterDocs = {
     'pillion_connection_limit_total',
     'connections closed because of --max-connections',
   ],
+  identityConnectionLimit: [
+    'pillion_identity_connection_limit_total',
+    'connections closed because of --max-identity-connections',
+  ],
+  requestLimit: [
+    'pillion_request_limit_total',
+    'requests refused because of --max-requests',
+  ],
+  identityRequestLimit: [
+    'pillion_identity_request_limit_total',
+    'requests refused because of --max-identity-requests',
+  ],
+  serviceRequestLimit: [
+    'pillion_service_request_limit_total',
+    'requests refused because of --max-service-requests',
+  ],
+  replayBytesLimit: [
+    'pillion_replay_bytes_limit_total',
+    'request bodies not kept for another attempt because of --max-identity-replay',
+  ],
+  stalledAnswers: [
+    'pillion_stalled_answers_total',
+    'answers cut off because the client left them unread for --stall-timeout',
+  ],
+  http2Floods: [
+    'pillion_http2_floods_total',
+    'HTTP/2 connections cut off for frames that carry no request',
+  ],
   heldLimit: ['pillion_held_limit_total', 'connections closed because of --max-held'],
   protocolErrors: [
     'pillion_protocol_errors_total',
