@@ -206,7 +206,10 @@ t.test('rate limit per identity: 429 with Retry-After', async (t) => {
   const refused = await from(1)
   t.equal(refused.status, 429)
   t.match(refused.body, /^RATE_LIMITED: /)
-  t.ok(Number(refused.headers['retry-after']) > 50, String(refused.headers['retry-after']))
+  t.ok(
+    Number(refused.headers['retry-after']) > 50,
+    String(refused.headers['retry-after']),
+  )
   t.equal((await from(2)).status, 200, 'somebody else')
   t.equal(await proxy.metric('pillion_rate_limited_total'), 1)
   t.equal(await proxy.metric('istio_requests_total', 'name="limited"', 'flags="RL"'), 1)
