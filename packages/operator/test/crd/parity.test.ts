@@ -57,6 +57,8 @@ const many = <T>(count: number, of: (i: number) => T): T[] =>
 const labels = (count: number): object =>
   Object.fromEntries(many(count, (i) => [`l${i}`, 'x']))
 
+const balancing = (value: object): RawObject => l7({ loadBalancing: value })
+
 const valid: readonly RawObject[] = [
   object('Mesh', {}),
   object('Mesh', { tracing: {}, acceleration: 'Off', failureMode: 'Reject' }),
@@ -68,6 +70,17 @@ const valid: readonly RawObject[] = [
   l7({ timeouts: { backendRequest: '99999h' } }),
   l7({ retries: { attempts: 0, codes: [], grpcCodes: null } }),
   l7({ retryBudget: { interval: '1h', minRetryRate: { interval: '1000ms' } } }),
+  balancing({}),
+  balancing({ algorithm: 'Maglev', hashOn: { type: 'SourceAddress' } }),
+  balancing({ algorithm: 'RingHash', hashOn: { type: 'Header', name: 'X-User' } }),
+  l7({
+    rateLimits: [
+      { requests: 1, interval: '10ms' },
+      { requests: 1, burst: 9 },
+    ],
+  }),
+  l7({ outlierEjection: { successRate: {} }, circuitBreaker: {}, connectionPool: {} }),
+  l7({ faults: { abort: { percent: 0.0001 } }, retryThrottling: {} }),
   object('AccessPolicy', {}),
   object('AccessPolicy', { rules: null }),
   selector({ matchLabels: labels(16) }),
@@ -113,6 +126,14 @@ const refusedBySchema: readonly (readonly [RawObject, string])[] = [
   [l7({ timeouts: { request: '1.5s' } }), 'spec.timeouts.request'],
   [l7({ timeouts: { request: 10 } }), 'spec.timeouts.request'],
   [l7({ retries: {} }), 'spec.retries.attempts'],
+  [balancing({ algorithm: 'Fastest' }), 'spec.loadBalancing.algorithm'],
+  [
+    balancing({ algorithm: 'RingHash', hashOn: { type: 'Cookie', name: 'a b' } }),
+    'spec.loadBalancing.hashOn.name',
+  ],
+  [l7({ circuitBreaker: { maxRequests: 0 } }), 'spec.circuitBreaker.maxRequests'],
+  [l7({ rateLimits: [{ interval: '1s' }] }), 'spec.rateLimits[0].requests'],
+  [l7({ faults: { abort: { percent: 101 } } }), 'spec.faults.abort.percent'],
   [retries({ attempts: 101 }), 'spec.retries.attempts'],
   [retries({ codes: [200] }), 'spec.retries.codes[0]'],
   [retries({ codes: [503, 503] }), 'spec.retries.codes'],
@@ -183,6 +204,22 @@ const refusedByRule: readonly RawObject[] = [
   budget({ interval: '999ms' }),
   budget({ interval: '1h1ms' }),
   budget({ minRetryRate: { interval: '0s' } }),
+  balancing({ algorithm: 'RingHash', hashOn: { type: 'Header' } }),
+  balancing({ algorithm: 'Maglev', hashOn: { type: 'SourceAddress', name: 'x' } }),
+  balancing({ algorithm: 'RingHash' }),
+  balancing({ hashOn: { type: 'SourceAddress' } }),
+  balancing({
+    ...{ algorithm: 'Maglev', hashOn: { type: 'SourceAddress' } },
+    slowStart: '1s',
+  }),
+  balancing({ slowStart: '9ms' }),
+  l7({ rateLimits: [{ requests: 1, interval: '0s' }] }),
+  l7({ outlierEjection: { interval: '25h' } }),
+  l7({ outlierEjection: { baseEjectionTime: '0s' } }),
+  l7({ outlierEjection: { maxEjectionTime: '24h1ms' } }),
+  l7({ connectionPool: { idleTimeout: '0s' } }),
+  l7({ connectionPool: { maxAge: '1ms' } }),
+  l7({ faults: { delay: { percent: 1, duration: '0s' } } }),
   from({}),
   port({ port: 'http', endPort: 81 }),
   port({ port: 80, endPort: 79 }),
