@@ -1,12 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // What an answer must be. The suite's own comparison leaves out the path that the backend saw, Location, and the method; here
 // everything is compared that is said, and what is not said is what was asked.
-import type { Test } from 'tap'
 import type { Ask, Reply } from '../app/client.ts'
 import type { Expected } from './cases.ts'
 
+/** What a comparison says: a tap test, or a list of failures. */
+export interface Checks {
+  ok(holds: boolean, what: string): unknown
+  equal(got: unknown, want: unknown, what: string): unknown
+  fail(what: string): unknown
+}
+
 /** Compares a reply with what the case wants. */
-export function expectReply(t: Test, want: Expected, asked: Ask, reply: Reply): void {
+export function expectReply(t: Checks, want: Expected, asked: Ask, reply: Reply): void {
   const name =
     `${want.TestCaseName ?? ''} ${asked.method} ${asked.host}${asked.path}`.trim()
   const { Response: response = {} } = want
@@ -36,7 +42,7 @@ export function expectReply(t: Test, want: Expected, asked: Ask, reply: Reply): 
 }
 
 function expectEcho(
-  t: Test,
+  t: Checks,
   name: string,
   want: Expected,
   asked: Ask,
@@ -74,7 +80,7 @@ function expectEcho(
 }
 
 function expectHeaders(
-  t: Test,
+  t: Checks,
   name: string,
   { Response: response = {} }: Expected,
   reply: Reply,
