@@ -19,7 +19,7 @@ MANIFESTS := package.json pnpm-lock.yaml pnpm-workspace.yaml $(wildcard packages
 C_SOURCES := $(wildcard bpf/*.c bpf/include/pillion/*.h packages/*/native/*.c packages/*/native/*.h \
 	bench/load/*.c test/*/*.c packages/*/test/*.c packages/*/test/support/*.c)
 
-.PHONY: help bootstrap bpf native gen build check static format test test-kernels bench bench-propagation bench-scale bench-streams soak bench-telemetry bench-reconnect demo apiserver images clean distclean
+.PHONY: help bootstrap bpf native gen build check static format test test-kernels test-corpora bench bench-propagation bench-scale bench-streams soak bench-telemetry bench-reconnect demo apiserver images clean distclean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -73,6 +73,11 @@ test: static ## check, then all tests; kernel tests need root
 test-kernels: build ## boot Debian's kernels in qemu, try everything there; writes docs/kernel-support.md (KERNELS="6.1")
 	@tools/bootstrap.sh tools/debian-packages-kernels.txt
 	@node test/kernels/run.ts $(KERNELS)
+
+# CORPORA: a directory with fuzz corpora, for example the unpacked Debian sources of h2o, nghttp2 and grpc.
+test-corpora: build ## throw all inputs below CORPORA at every listener and upstream of the proxy, ROUNDS (25) times
+	@PILLION_CORPORA='$(CORPORA)' PILLION_CORPORA_ROUNDS='$(or $(ROUNDS),25)' TAP=1 TAP_TIMEOUT=0 \
+		node packages/node-l7-proxy/test/hostile/corpora.test.ts
 
 bench: build ## measure Pillion beside its peers; writes bench/results
 	@node bench/run.ts $(BENCH_FLAGS)
