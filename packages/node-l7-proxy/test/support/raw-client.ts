@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // A client that sends any bytes and reads strictly what comes back.
-import { once } from 'node:events'
 import net from 'node:net'
 import { type Message, readResponse } from './strict-http1.ts'
 
@@ -13,7 +12,7 @@ export type Conversation = {
 }
 
 /**
- * Sends `bytes` to service `service` of the test proxy, ends its side when `wanted` answers are there or after two seconds,
+ * Sends `bytes` to service `service` of the test proxy, ends its side when `wanted` answers are there or after `patienceMs`,
  * and waits for the other end.
  */
 export async function converse(
@@ -21,11 +20,12 @@ export async function converse(
   service: number,
   bytes: Buffer,
   wanted: number,
+  patienceMs = 2000,
 ): Promise<Conversation> {
   const socket = net.connect({ port, host: `127.0.0.${service}`, allowHalfOpen: true })
   let seen: Buffer = Buffer.alloc(0)
   let late = false
-  const patience = setTimeout(() => socket.end(), 2000)
+  const patience = setTimeout(() => socket.end(), patienceMs)
   const deadline = setTimeout(() => {
     late = true
     socket.destroy()
@@ -38,7 +38,7 @@ export async function converse(
   socket.on('end', () => socket.end())
   socket.write(bytes)
   if (wanted === 0) socket.end()
-  await once(socket, 'close')
+  await new Promise((resolve) => socket.once('close', resolve)) // events.once() would reject on a reset
   clearTimeout(patience)
   clearTimeout(deadline)
   return { ...readAnswers(seen), closed: !late }
