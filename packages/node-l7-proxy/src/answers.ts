@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The way back: from an attempt's events, through retry and response filters, to the client and to telemetry.
 import type { Duplex } from 'node:stream'
-import type { Logger } from 'pino'
 import type { Attempt, AttemptSink } from './attempt.ts'
 import type { Affinity } from './cluster/affinity.ts'
 import type { Verifier } from './authorize/verifier.ts'
@@ -9,7 +8,6 @@ import type { ConfigStore } from './config/config.ts'
 import { outcomes, ProxyError, type ProxyErrorCode } from './errors.ts'
 import type { Exchange, Verdict } from './exchange.ts'
 import type { Fault } from './filter/fault.ts'
-import { logRequest, logSpan } from './filter/access-log.ts'
 import { editHeaders } from './filter/header-modifier.ts'
 import { stripHopByHop } from './filter/hop-by-hop.ts'
 import { nowSeconds, sessionField } from './filter/session.ts'
@@ -25,6 +23,7 @@ import {
 import { type Headers, removeHeader } from './headers.ts'
 import type { Metrics } from './metrics/metrics.ts'
 import { cleanTrailers } from './trailers.ts'
+import type { Telemetry } from './telemetry.ts'
 import type { UpstreamPools } from './upstream/pool.ts'
 import type { UpstreamFailure } from './upstream/upstream.ts'
 
@@ -35,7 +34,7 @@ export type Parts = {
   readonly affinity: Affinity
   readonly verifier: Verifier
   readonly metrics: Metrics
-  readonly log: Logger
+  readonly telemetry: Telemetry
   /** True while draining: connections end with their current request. */
   readonly isDraining: () => boolean
 }
@@ -248,7 +247,10 @@ export class Answers implements AttemptSink {
       return true
     }
     counters.retries++
-    logSpan(this.#parts.log, attempt, 0, outcome.kind)
+    const { kind } = outcome
+    if (kind === 'status')
+      this.#parts.telemetry.attempt(attempt, outcome.status, undefined)
+    else this.#parts.telemetry.attempt(attempt, 0, kind)
     const elsewhere =
       transparent && exchange.tried.length < (exchange.target?.ready.length ?? 0)
     const pushback = outcome.kind === 'grpc' ? outcome.pushback : undefined
@@ -341,24 +343,10 @@ export class Answers implements AttemptSink {
     if (exchange.requestTimer !== undefined) clearTimeout(exchange.requestTimer)
     if (exchange.retryTimer !== undefined) clearTimeout(exchange.retryTimer)
     exchange.retriedAt?.leaveRetry()
-    const { metrics, log, config } = this.#parts
-    const durationMs = performance.now() - exchange.startedMs
-    const verdict: Verdict = { status: exchange.status, flag, detail }
+    const { metrics, telemetry, config } = this.#parts
     metrics.gauges.activeRequests--
-    metrics.observe({
-      source: exchange.connection.client.labels,
-      destination: exchange.destination,
-      status: exchange.status,
-      grpcStatus: exchange.grpc ? (exchange.grpcStatus ?? 2) : undefined,
-      flag,
-      durationMs,
-      requestBytes: exchange.message.body?.bytes ?? 0,
-      responseBytes: exchange.responseBytes,
-    })
-    if (exchange.attempt !== undefined && log.isLevelEnabled('debug')) {
-      logSpan(log, exchange.attempt, exchange.status, flag === '-' ? undefined : flag)
-    }
-    if (config.current.accessLog) logRequest(log, exchange, verdict, durationMs)
+    const verdict: Verdict = { status: exchange.status, flag, detail }
+    telemetry.request(exchange, verdict, config.current)
   }
 }
 

@@ -16,10 +16,15 @@ import { Metrics } from './metrics/metrics.ts'
 import type { Options } from './options.ts'
 import { ProxyState } from './gen/layout.ts'
 import { Pipeline } from './pipeline.ts'
+import { Telemetry } from './telemetry.ts'
+import { SpanExporter } from './trace/exporter.ts'
 import { UpstreamPools } from './upstream/pool.ts'
 
 /** Descriptors 0 to 2 are standard, 3 is the channel; the listening ones follow. */
 const firstListenFd = 4
+
+/** What draining waits for the collector, beyond its own time. */
+const spanFlushMs = 1000
 
 export class Worker {
   readonly #options: Options
@@ -33,6 +38,7 @@ export class Worker {
   readonly #listener: Listener
   readonly #listenFds: readonly number[]
   readonly #verifier: Verifier
+  readonly #exporter: SpanExporter
   #heart: NodeJS.Timeout | undefined
   #heartFailed = false
   #draining = false
@@ -46,6 +52,11 @@ export class Worker {
       pino.destination({ dest: 1, sync: false, minLength: 0 }),
     )
     this.#verifier = new Verifier(options.jwksDir)
+    this.#exporter = new SpanExporter(this.#metrics, {
+      'service.name': 'pillion-proxy',
+      'k8s.node.name': options.node,
+      'process.pid': process.pid,
+    })
     this.#pools = new UpstreamPools(datapath, options, this.#metrics)
     const pipeline = new Pipeline({
       config: this.#config,
@@ -53,7 +64,7 @@ export class Worker {
       affinity: new Affinity(options.affinitySessions, this.#metrics),
       verifier: this.#verifier,
       metrics: this.#metrics,
-      log: this.#log,
+      telemetry: new Telemetry(this.#metrics, this.#exporter, this.#log),
       isDraining: () => this.#draining,
     })
     const shares = new Shares(options, this.#metrics)
@@ -110,6 +121,7 @@ export class Worker {
       const removals = message.full ? goneFrom(held, upserts) : message.removals
       const { resources, changes } = applyUpserts(held, upserts, removals)
       this.#config.update(resources, changes)
+      this.#exporter.collector = this.#config.current.traceCollector
       if (changes.has('l7Policy')) this.#verifier.prune(this.#config.current.policies)
       send({ type: 'applied', seq: message.seq, error: undefined })
     } catch (error) {
@@ -175,6 +187,7 @@ export class Worker {
     this.#http1.close()
     this.#http2.close()
     this.#pools.close()
+    await this.#exporter.close(spanFlushMs)
     this.#log.flush()
     setImmediate(() => {
       process.exit(0)
@@ -195,6 +208,8 @@ export class Worker {
       draining: this.#draining,
       traceSampleRatio: current.traceSampleRatio,
       accessLog: current.accessLog,
+      traceCollector: current.traceCollector,
+      traceProblem: this.#exporter.problem,
       keyProblems: this.#verifier.problems(),
       services: [...current.byName.values()].map((service) => ({
         name: service.name,

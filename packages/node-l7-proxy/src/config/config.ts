@@ -262,6 +262,7 @@ export class ConfigStore {
     for (const endpoint of this.#endpoints.values()) used.add(endpoint.destination)
     for (const service of this.current.byName.values()) used.add(service.destination)
     this.#metrics.prune(used)
+    this.#metrics.routes.prune((name) => this.current.byName.has(name))
   }
 }
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// One line a request (Mesh spec.accessLog), and one span an attempt at level debug until there is a collector.
+// One line a request (Mesh spec.accessLog), and at level debug its spans.
 import type { Logger } from 'pino'
 import { formatEndpoint } from '@pillion/contract'
-import type { Attempt } from '../attempt.ts'
 import type { Exchange, Verdict } from '../exchange.ts'
+import type { Span } from '../trace/span.ts'
 
 export function logRequest(
   log: Logger,
@@ -41,37 +41,8 @@ export function logRequest(
   )
 }
 
-/** The client span of an attempt; names of OpenTelemetry's HTTP conventions. */
-export function logSpan(
-  log: Logger,
-  attempt: Attempt,
-  status: number,
-  error: string | undefined,
-): void {
-  const { exchange, endpoint } = attempt
-  const { trace, message } = exchange
-  if (trace === undefined || !trace.sampled) return
-  log.debug(
-    {
-      span: {
-        traceId: trace.traceId,
-        spanId: attempt.spanId,
-        parentSpanId: trace.parentId === '' ? undefined : trace.parentId,
-        kind: 'CLIENT',
-        name: message.method,
-        durationMs: performance.now() - attempt.startedMs,
-        attributes: {
-          'http.request.method': message.method,
-          'url.path': message.path,
-          'server.address': endpoint.host,
-          'server.port': endpoint.port,
-          'http.response.status_code': status === 0 ? undefined : status,
-          'http.request.resend_count':
-            exchange.attempts > 1 ? exchange.attempts - 1 : undefined,
-          'error.type': error,
-        },
-      },
-    },
-    'span',
-  )
+/** A span, at level debug: what a collector would get. */
+export function logSpan(log: Logger, span: Span): void {
+  const { startMs, endMs, ...rest } = span
+  log.debug({ span: { ...rest, durationMs: endMs - startMs } }, 'span')
 }

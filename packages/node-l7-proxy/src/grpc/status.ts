@@ -29,6 +29,11 @@ export function statusNumber(name: string): number {
   return number
 }
 
+/** 14 -> "UNAVAILABLE"; of a number that gRPC does not have, the number. */
+export function statusName(status: number): string {
+  return names[status] ?? String(status)
+}
+
 export const unavailable = 14
 export const deadlineExceeded = 4
 

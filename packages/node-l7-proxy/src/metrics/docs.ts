@@ -136,6 +136,15 @@ export const counterDocs = {
     'pillion_requests_shadow_allowed_total',
     'refused requests that policies in Shadow mode would allow',
   ],
+  spansExported: ['pillion_spans_exported_total', 'spans that the collector took'],
+  spansDropped: [
+    'pillion_spans_dropped_total',
+    'spans that did not fit the queue, or that the collector did not take in five tries',
+  ],
+  spanExportFailures: [
+    'pillion_span_export_failures_total',
+    'tries to hand spans to the collector that failed',
+  ],
   configRefused: [
     'pillion_config_refused_total',
     'configurations that could not be compiled',
@@ -158,5 +167,6 @@ export const gaugeDocs = {
     'pillion_tokens_verifying',
     'requests that wait for the verification of their token',
   ],
+  spansQueued: ['pillion_spans_queued', 'spans that wait for the collector'],
   upstreamPools: ['pillion_upstream_pools', 'pools of upstream connections'],
 } as const

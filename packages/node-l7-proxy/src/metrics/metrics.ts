@@ -4,6 +4,7 @@
 import { Registry } from 'prom-client'
 import { counterDocs, gaugeDocs } from './docs.ts'
 import { DestinationLabels, type SourceLabels } from './labels.ts'
+import { RouteSeries } from './routes.ts'
 import { durationBucketsMs, type Histogram, Series, sizeBucketsBytes } from './series.ts'
 
 type CounterName = keyof typeof counterDocs
@@ -44,6 +45,7 @@ const flags = [
 export class Metrics {
   readonly counters: Record<CounterName, number> = zeros(counterDocs)
   readonly gauges: Record<GaugeName, number> = zeros(gaugeDocs)
+  readonly routes: RouteSeries = new RouteSeries()
   readonly #destinations: Map<string, DestinationLabels> = new Map()
   readonly #sources: Map<string, SourceLabels> = new Map()
   readonly registry: Registry = new Registry()
@@ -72,6 +74,19 @@ export class Metrics {
       'bytes of response bodies',
       sizeBucketsBytes,
       (s) => s.responseBytes,
+    )
+    const route = 'pillion_route_request_duration_milliseconds'
+    const routeHelp = 'requests by route, rule and backend'
+    this.#add(route, routeHelp, 'histogram', () =>
+      [...this.routes.samples].flatMap(({ labels, duration }) =>
+        histogramSamples(route, durationBucketsMs, duration, labels),
+      ),
+    )
+    this.#plain(
+      'pillion_route_series_overflow_total',
+      'requests whose route has no series of its own, because there are too many',
+      'counter',
+      () => this.routes.overflows,
     )
     for (const [key, [name, help]] of Object.entries(counterDocs)) {
       this.#plain(name, help, 'counter', () => this.counters[key as CounterName])

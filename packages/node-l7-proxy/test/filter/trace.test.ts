@@ -51,7 +51,8 @@ t.test('continued, or started when there is none, a broken one, or two', async (
 
 t.test('injected once, with our span', async (t) => {
   const headers = ['traceparent', `00-${id}-${span}-01`]
-  injectTrace(headers, { traceId: id, parentId: span, sampled: false }, 'c'.repeat(16))
+  const trace = { traceId: id, parentId: span, sampled: false }
+  injectTrace(headers, { ...trace, spanId: span, formats: [] }, 'c'.repeat(16))
   t.strictSame(headers, ['traceparent', `00-${id}-${'c'.repeat(16)}-00`])
 })
 

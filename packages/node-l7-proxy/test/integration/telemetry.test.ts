@@ -129,7 +129,7 @@ t.test(
       endpoint: `shop/web:80/TCP|127.0.0.1:${backend.port}`,
     })
     const spans = lines().flatMap(({ span }) => span ?? [])
-    t.equal(spans.length, 2)
+    t.equal(spans.length, 3, 'of the request and of each attempt')
     t.strictSame(
       new Set(spans.map(({ traceId }) => traceId)),
       new Set([access[0]?.['traceId']]),
