@@ -10,8 +10,8 @@ import { intoPage, supportTable } from './support-table.ts'
 const repository = join(import.meta.dirname, '../..')
 const cache = join(repository, '.tools/kernels')
 const page = join(repository, 'docs/kernel-support.md')
-/** From power to the end; a kernel that works needs about a minute of two cores. */
-const timeoutMs = 300_000
+/** From power to the end; a kernel that works needs one to two minutes of two free cores. */
+const timeoutMs = 600_000
 const late = `not done in ${timeoutMs / 1000} s`
 /** Node sometimes dies of the emulation at its start (a check of V8, SIGSEGV), in any kernel and before it did anything. */
 const maxTries = 3
