@@ -4,11 +4,13 @@ import {
   Action,
   FailureMode,
   L7Protocol,
+  MatchKind,
   type Endpoint,
   type Identity,
   type RouteTable,
   type Rule,
   type ServicePort,
+  type StringMatch,
   type SubjectPolicy,
   type Workload,
 } from '@pillion/contract'
@@ -97,12 +99,18 @@ function matchText(match: Match): string {
   const { path, method, headers, query } = match
   const parts = [
     ...(method === '' ? [] : [method]),
-    ...(path === undefined ? [] : [`${path.value}${path.kind === 2 ? '*' : ''}`]),
+    ...(path === undefined ? [] : [pathText(path)]),
     // Values of headers may be credentials: -o json has them.
     ...headers.map(({ name }) => `header ${name}`),
     ...query.map(({ name }) => `query ${name}`),
   ]
   return parts.join(' ') || 'any request'
+}
+
+/** "/exact", "/prefix*", "~expression". */
+function pathText({ kind, value }: StringMatch): string {
+  if (kind === MatchKind.REGULAR_EXPRESSION) return `~${value}`
+  return kind === MatchKind.PATH_PREFIX ? `${value}*` : value
 }
 
 type Direction = SubjectPolicy['ingress']
