@@ -11,8 +11,8 @@ import type { Fault } from './filter/fault.ts'
 import { editHeaders } from './filter/header-modifier.ts'
 import { stripHopByHop } from './filter/hop-by-hop.ts'
 import { nowSeconds, sessionField } from './filter/session.ts'
-import { pushbackOf } from './filter/retry-throttle.ts'
-import { backoffMs, isRetryable, type TryOutcome } from './filter/retry.ts'
+import { nextTry, outcomeOfHead, settleCall } from './filter/next-try.ts'
+import type { TryOutcome } from './filter/retry.ts'
 import {
   deadlineExceeded,
   encodeMessage,
@@ -83,7 +83,7 @@ export class Answers implements AttemptSink {
     const { exchange } = attempt
     if (exchange.grpc) exchange.grpcStatus = grpcStatus(headers)
     const outcome = outcomeOfHead(exchange, status, headers, ended)
-    if (outcome?.kind === 'grpc') settle(exchange, outcome.pushback === 'never')
+    if (ended) settleCall(exchange, headers)
     if (outcome !== undefined && this.#retry(attempt, outcome)) {
       attempt.discard()
       return
@@ -118,8 +118,7 @@ export class Answers implements AttemptSink {
       stripHopByHop(trailers)
       if (exchange.grpc) exchange.grpcStatus = grpcStatus(trailers) ?? exchange.grpcStatus
     }
-    if (exchange.grpc)
-      settle(exchange, trailers !== undefined && pushbackOf(trailers) === 'never')
+    settleCall(exchange, trailers)
     exchange.responder.end(trailers)
     this.#finish(exchange, '-', '')
   }
@@ -215,53 +214,20 @@ export class Answers implements AttemptSink {
   /** True when another try follows, or the budget has ended the exchange. */
   #retry(attempt: Attempt, outcome: TryOutcome): boolean {
     const { exchange } = attempt
-    const { rule, message, service } = exchange
-    if (
-      rule === undefined ||
-      !isRetryable(rule.retry, message.method, outcome, exchange.attempts)
-    )
-      return false
-    const { counters } = this.#parts.metrics
-    if (message.body !== undefined && !message.body.replayable) {
-      counters.replayOverflow++
-      return false
-    }
-    const { breaker, throttle } = (exchange.target ?? service).cluster
-    // What never reached an application adds no load: like A6's transparent retries it is free of the budget.
-    const transparent = outcome.kind === 'connect' || outcome.kind === 'refused'
-    if (exchange.grpc && !transparent && !throttle.allows) {
-      counters.retriesThrottled++
-      return false
-    }
-    if (exchange.retriedAt === undefined) {
-      if (!breaker.enterRetry()) {
-        counters.breakerRetries++
-        return false
-      }
-      exchange.retriedAt = breaker
-    }
-    if (!transparent && !service.budget.take(performance.now())) {
-      counters.budgetExhausted++
+    const { metrics, telemetry } = this.#parts
+    const next = nextTry(attempt, outcome, metrics)
+    if (next.kind === 'no') return false
+    if (next.kind === 'over-budget') {
       attempt.discard()
-      this.#fail(exchange, 'RETRY_BUDGET', service.name)
+      this.#fail(exchange, 'RETRY_BUDGET', exchange.service.name)
       return true
     }
-    counters.retries++
-    const { kind } = outcome
-    if (kind === 'status')
-      this.#parts.telemetry.attempt(attempt, outcome.status, undefined)
-    else this.#parts.telemetry.attempt(attempt, 0, kind)
-    const elsewhere =
-      transparent && exchange.tried.length < (exchange.target?.ready.length ?? 0)
-    const pushback = outcome.kind === 'grpc' ? outcome.pushback : undefined
-    const failures = exchange.attempts - exchange.backoffFrom
-    const backoff = elsewhere ? 0 : backoffMs(rule.retry, failures, Math.random())
-    const delayMs = typeof pushback === 'number' ? pushback : backoff
-    if (pushback !== undefined) exchange.backoffFrom = exchange.attempts
+    if (outcome.kind === 'status') telemetry.attempt(attempt, outcome.status, undefined)
+    else telemetry.attempt(attempt, 0, outcome.kind)
     exchange.retryTimer = setTimeout(() => {
       exchange.retryTimer = undefined
       this.#tryAgain(exchange)
-    }, delayMs)
+    }, next.delayMs)
     return true
   }
 
@@ -348,29 +314,4 @@ export class Answers implements AttemptSink {
     const verdict: Verdict = { status: exchange.status, flag, detail }
     telemetry.request(exchange, verdict, config.current)
   }
-}
-
-/** gRFC A6: tells the throttle how a call ended. */
-function settle({ rule, target, grpcStatus: status }: Exchange, refused: boolean): void {
-  if (target === undefined || rule === undefined) return
-  const failed = refused || rule.retry.grpcCodes.has(status ?? 2)
-  if (failed) target.cluster.throttle.failed()
-  else target.cluster.throttle.succeeded()
-}
-
-function outcomeOfHead(
-  exchange: Exchange,
-  status: number,
-  headers: Headers,
-  ended: boolean,
-): TryOutcome | undefined {
-  if (exchange.grpc) {
-    const { grpcStatus: grpc } = exchange
-    return ended && grpc !== undefined && grpc !== 0
-      ? { kind: 'grpc', status: grpc, pushback: pushbackOf(headers) }
-      : status >= 400
-        ? { kind: 'status', status }
-        : undefined
-  }
-  return status >= 400 ? { kind: 'status', status } : undefined
 }
