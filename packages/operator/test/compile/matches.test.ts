@@ -62,7 +62,7 @@ const grpc = (
 
 t.test('GRPCRoute: paths', async (t) => {
   const { EXACT, PATH_PREFIX, REGULAR_EXPRESSION } = MatchKind
-  const cases = [
+  const cases: readonly (readonly [GrpcMatch, MatchKind, string])[] = [
     [{ headers: [] }, PATH_PREFIX, '/'],
     [grpc('Exact', 'a.B'), PATH_PREFIX, '/a.B'],
     [grpc('Exact', 'a.B', 'Get'), EXACT, '/a.B/Get'],
@@ -70,7 +70,7 @@ t.test('GRPCRoute: paths', async (t) => {
     [grpc('RegularExpression', 'a|b'), REGULAR_EXPRESSION, '/(?:a|b)/[^/]+'],
     [grpc('RegularExpression', undefined, 'G.*'), REGULAR_EXPRESSION, '/[^/]+/(?:G.*)'],
     [grpc('RegularExpression', 'a', 'b'), REGULAR_EXPRESSION, '/(?:a)/(?:b)'],
-  ] as const
+  ]
   for (const [match, kind, value] of cases)
     t.same(grpcMatch(match).match.path, { kind, value })
 })
