@@ -2,6 +2,7 @@
 // Circuit breakers, ejection, rate limits, balancing by hash, pools and faults, as an L7Service declares them, through the real
 // processes.
 import http from 'node:http'
+import { isDeepStrictEqual } from 'node:util'
 import { Algorithm, HashSource, L7Protocol, LimitScope, Traffic } from '@pillion/contract'
 import t from 'tap'
 import { ask, httpBackend } from '../support/http.ts'
@@ -271,4 +272,36 @@ t.test('faults: an abort is not sent, a delay is late', async (t) => {
   t.ok(performance.now() - start >= 145, String(performance.now() - start))
   t.equal(await proxy.metric('pillion_faults_delayed_total'), 1)
   t.equal(await proxy.metric('pillion_faults_aborted_total'), 1)
+})
+
+t.test('what is counted is given back, whatever became of it', async (t) => {
+  const gone = http.get({
+    host: '127.0.0.1',
+    port: proxy.port,
+    path: '/held',
+    agent: false,
+  })
+  gone.on('error', () => undefined)
+  await until(() => held.length === 1, 'a request')
+  const going = async (): Promise<Map<string, Record<string, number>>> => {
+    const dump = JSON.parse((await proxy.admin('/debug/config')).body) as unknown
+    const found = JSON.stringify(dump).matchAll(
+      /"name":"shop\/(\w+):80\/TCP","id".*?"going":(\{[^}]*\})/g,
+    )
+    return new Map(
+      [...found].map(([, name = '', text = '{}']) => [
+        name,
+        JSON.parse(text) as Record<string, number>,
+      ]),
+    )
+  }
+  t.match((await going()).get('requests'), { requests: 1, pending: 0 })
+  gone.destroy()
+  await backend.close()
+  const ofBackend = ['requests', 'connections', 'pending', 'retries', 'limited', 'worn']
+  const none = { connections: 0, pending: 0, requests: 0, retries: 0 }
+  await until(async () => {
+    const all = await going()
+    return ofBackend.every((name) => isDeepStrictEqual(all.get(name), none))
+  }, 'nothing in flight, and no connection to a backend that is gone')
 })
