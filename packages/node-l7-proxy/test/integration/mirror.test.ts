@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copies of requests: what they carry, and that nothing that becomes of them is felt by the request. Sessions, end to end.
-import { L7Protocol } from '@pillion/contract'
+import { HttpCondition, L7PolicyRule, L7Protocol, type Resource } from '@pillion/contract'
 import t from 'tap'
 import { bodyBytes } from '../../src/filter/mirror.ts'
 import { ask, httpBackend } from '../support/http.ts'
@@ -34,11 +34,34 @@ function mirrorTo(name: string): ReturnType<typeof rule>['filters'] {
   return [{ body: { $case: 'mirror', value: { backend, numerator: 1, denominator: 1 } } }]
 }
 
+/** Whoever calls identity 400 may GET below /copy/public. */
+const policy: Resource = {
+  name: '400',
+  body: {
+    $case: 'l7Policy',
+    value: {
+      ...{ identity: 400, isolation: 'AccessPolicy shop/copy', shadowIsolation: '' },
+      providers: [],
+      rules: [
+        {
+          ...L7PolicyRule.fromPartial({ peers: [256] }),
+          http: [
+            {
+              ...HttpCondition.fromPartial({ methods: ['GET'] }),
+              paths: [{ value: '/copy/public', prefix: true }],
+            },
+          ],
+        },
+      ],
+    },
+  },
+}
+
 const proxy = await startProxy([
   service(1, 'web', L7Protocol.HTTP),
   ...echoes.map(({ port }) => endpoint(1, 'web', port)),
   service(2, 'copy', L7Protocol.HTTP),
-  endpoint(2, 'copy', mirror.port),
+  endpoint(2, 'copy', mirror.port, { identity: 400 }),
   service(3, 'silent', L7Protocol.HTTP),
   endpoint(3, 'silent', silent.port),
   service(4, 'empty', L7Protocol.HTTP),
@@ -97,6 +120,22 @@ t.test('a mirror that does not answer, or is not there, is not felt', async (t) 
   t.equal((await post('/empty', 'x')).status, 200)
   t.ok(performance.now() - started < 5000, 'no request waited for a copy')
   t.equal((await dropped()) - before, 1, 'the one without an endpoint is counted')
+})
+
+t.test('policy of the mirror is asked, and its refusal is not felt', async (t) => {
+  await proxy.operator.send([policy])
+  copies.length = 0
+  const before = await dropped()
+  t.equal((await post('/copy/public', 'x')).status, 200)
+  t.equal((await ask(proxy.port, 1, '/copy/secret')).status, 200)
+  t.equal((await dropped()) - before, 2, 'neither the method nor the path is allowed')
+  t.equal((await ask(proxy.port, 1, '/copy/public/x')).status, 200)
+  await until(() => copies.length > 0, 'the copy that is allowed')
+  t.same(
+    copies.map(({ url }) => url),
+    ['/copy/public/x'],
+  )
+  await proxy.operator.send([], [{ kind: 'l7Policy', name: '400' }])
 })
 
 t.test('a session stays with one of three endpoints', async (t) => {
