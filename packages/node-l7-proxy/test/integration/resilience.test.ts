@@ -3,7 +3,14 @@
 // processes.
 import http from 'node:http'
 import { isDeepStrictEqual } from 'node:util'
-import { Algorithm, HashSource, L7Protocol, LimitScope, Traffic } from '@pillion/contract'
+import {
+  Algorithm,
+  HashSource,
+  L7Protocol,
+  LimitScope,
+  type Resource,
+  Traffic,
+} from '@pillion/contract'
 import t from 'tap'
 import { ask, httpBackend } from '../support/http.ts'
 import { startProxy } from '../support/proxy.ts'
@@ -35,6 +42,24 @@ const web = (id: number, name: string) => [
   service(id, name, L7Protocol.HTTP),
   endpoint(id, name, backend.port),
 ]
+
+/** An endpoint of service 11, in a zone. */
+function zoned(port: number, zone: string): Resource {
+  const { name, body } = endpoint(11, 'zoned', port)
+  if (body?.$case !== 'endpoint') throw new Error('no endpoint')
+  return { name, body: { ...body, value: { ...body.value, zone } } }
+}
+const inZone = (zone: string): Resource => ({
+  name: 'node-1',
+  body: { $case: 'node', value: { name: 'node-1', zone } },
+})
+const nearBad = {
+  balancing: { algorithm: Algorithm.ROUND_ROBIN, preferZone: true },
+  outlierEjection: {
+    ...{ consecutiveErrors: 1, intervalMs: 10_000, maxEjectedPercent: 50 },
+    ...{ baseEjectionMs: 60_000, maxEjectionMs: 60_000 },
+  },
+}
 
 const proxy = await startProxy(
   [
@@ -106,6 +131,11 @@ const proxy = await startProxy(
       'aborted',
       Traffic.fromPartial({ faults: { abortShare: 1_000_000, abortStatus: 418 } }),
     ),
+    inZone('a'),
+    service(11, 'zoned', L7Protocol.HTTP),
+    zoned(bad.port, 'a'),
+    ...names.map(({ port }) => zoned(port, 'b')),
+    declared(11, 'zoned', Traffic.fromPartial(nearBad)),
     ...web(10, 'delayed'),
     declared(
       10,
@@ -227,6 +257,18 @@ t.test('by header: one user, one endpoint', async (t) => {
     for (const body of bodies) seen.add(body)
   }
   t.equal(seen.size, 3)
+})
+
+t.test('the zone of the node first; another when that is ejected', async (t) => {
+  const seen = async (): Promise<string> => {
+    const bodies = new Set<string>()
+    for (let i = 0; i < 9; i++) bodies.add((await ask(proxy.port, 11, '/')).body)
+    return [...bodies].toSorted().join(' ')
+  }
+  t.equal((await ask(proxy.port, 11, '/')).body, 'bad')
+  t.equal(await seen(), 'a b c')
+  await proxy.operator.send([inZone('c')])
+  t.equal(await seen(), 'a b c', 'no endpoint there')
 })
 
 t.test('maxRequestsPerConnection, and a new rule for the next connections', async (t) => {
