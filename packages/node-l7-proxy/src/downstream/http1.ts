@@ -123,6 +123,11 @@ export class Http1Server {
     }
     // Pipelined behind what was refused: whose beginning this is, nobody knows. The connection is about to end.
     if (state.broken) return
+    state.unanswered++
+    response.once('close', () => {
+      state.unanswered--
+      if (state.unanswered === 0) state.onAnswered?.()
+    })
     const { connection } = state
     const message = readHttp1(
       request,
@@ -151,17 +156,8 @@ export class Http1Server {
       this.#shares.leave(connection)
     })
     const responder = this.#responder(response)
-    this.#follow(state, { request, response, responder })
+    state.latest = { request, response, responder }
     this.#pipeline.serve(connection, message, responder)
-  }
-
-  #follow(state: State, latest: Latest): void {
-    state.unanswered++
-    state.latest = latest
-    latest.response.once('close', () => {
-      state.unanswered--
-      if (state.unanswered === 0) state.onAnswered?.()
-    })
   }
 
   #onUpgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
@@ -171,6 +167,17 @@ export class Http1Server {
       return
     }
     const { connection } = state
+    if (state.broken) return
+    if (state.unanswered > 0) {
+      // The socket still belongs to the answer before: node throws when another takes it.
+      state.broken = true
+      this.#metrics.counters.protocolErrors++
+      const detail = 'CONNECT or Upgrade behind a request without an answer'
+      state.onAnswered = () => {
+        refuseRaw(socket, { code: 'BAD_REQUEST', detail })
+      }
+      return
+    }
     // Without a tunnel the answer is an ordinary one, and the last of its connection.
     const response = new ServerResponse(request)
     response.assignSocket(socket)
