@@ -221,3 +221,40 @@ for (const name of names) {
     if (yaml !== '') await must(['lab', 'delete', '-f', file])
   })
 }
+
+interface Route {
+  readonly status: {
+    conditions: { type: string; status: string; observedGeneration: number }[]
+  }
+}
+
+t.test('HTTPRouteObservedGenerationBump, with a Service as parent', async (t) => {
+  const apply = async (version: number): Promise<Route['status']['conditions']> => {
+    const file = join(scratch, 'bump.yaml')
+    const parent = `{group: '', kind: Service, name: echo}`
+    writeFileSync(
+      file,
+      `apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: bump, namespace: ${mesh}}
+spec: {parentRefs: [${parent}], rules: [{backendRefs: [{name: echo-v${version}, port: 80}]}]}
+`,
+    )
+    await must(['lab', 'apply', '-f', file])
+    const backend = { Backend: `echo-v${version}` }
+    await expectAll(t, [{ ...backend, Request: { Host: 'echo', Path: '/' } }])
+    const get = ['lab', 'get', 'HTTPRoute', 'bump', '-n', mesh, '-o', 'json']
+    return (JSON.parse(await must(get)) as Route).status.conditions
+  }
+  for (const [version, generation] of [
+    [1, 1],
+    [2, 2],
+  ] as const) {
+    const conditions = await apply(version)
+    t.ok(conditions.length >= 2, 'Accepted and more')
+    for (const { type, status, observedGeneration } of conditions) {
+      t.equal(status, 'True', type)
+      t.equal(observedGeneration, generation, `${type} is about generation ${generation}`)
+    }
+  }
+})

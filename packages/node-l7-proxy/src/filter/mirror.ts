@@ -7,6 +7,7 @@ import { evaluate } from '../authorize/evaluate.ts'
 import { strictPath } from '../authorize/path.ts'
 import type { Policy } from '../authorize/policy.ts'
 import { RequestBody } from '../body.ts'
+import type { BreakerPlace } from '../cluster/breaker.ts'
 import type { Endpoint } from '../cluster/endpoint.ts'
 import { noRoom } from '../downstream/quota.ts'
 import { leastRequest } from '../cluster/balance/p2c.ts'
@@ -92,8 +93,10 @@ export class Mirrors {
     if (carried === undefined) return copy.giveUp()
     const speaks = speaksHttp2(target.protocol, backend.protocol, http2)
     const upstream = pools.get(endpoint, carried, speaks, target.cluster)
-    if (pools.isFull(upstream)) return copy.giveUp()
-    copy.began(endpoint, upstream.start(request, copy))
+    const { breaker } = target.cluster
+    if (pools.isFull(upstream) || breaker.refusal() !== undefined) return copy.giveUp()
+    copy.begin(endpoint, breaker.enter())
+    copy.hold(upstream.start(request, copy))
   }
 }
 
@@ -142,6 +145,7 @@ class Copy implements UpstreamEvents {
   readonly #finished: (sent: boolean) => void
   readonly #timer: NodeJS.Timeout
   #endpoint: Endpoint | undefined
+  #place: BreakerPlace | undefined
   #call: UpstreamCall | undefined
   over = false
 
@@ -154,12 +158,17 @@ class Copy implements UpstreamEvents {
     this.#timer.unref()
   }
 
-  began(endpoint: Endpoint, call: UpstreamCall): void {
-    // It may have failed before start() returned.
-    if (this.over) return call.cancel()
-    this.#call = call
+  /** It counts as a request in flight until it is over. */
+  begin(endpoint: Endpoint, place: BreakerPlace): void {
     this.#endpoint = endpoint
+    this.#place = place
     endpoint.active++
+  }
+
+  hold(call: UpstreamCall): void {
+    // It may have failed before start() returned.
+    if (this.over) call.cancel()
+    else this.#call = call
   }
 
   giveUp(): void {
@@ -169,7 +178,7 @@ class Copy implements UpstreamEvents {
   }
 
   onConnection(): void {
-    /* copies are counted here, not by circuit breakers */
+    this.#place?.connected()
   }
 
   onInformational(): void {
@@ -202,6 +211,7 @@ class Copy implements UpstreamEvents {
     this.over = true
     clearTimeout(this.#timer)
     if (this.#endpoint !== undefined) this.#endpoint.active--
+    this.#place?.leave()
     this.#call = undefined
     this.#finished(sent)
   }
