@@ -242,7 +242,9 @@ export class Answers implements AttemptSink {
     const error = new ProxyError(code, detail)
     const { responder } = exchange
     const { status = error.status, grpcStatus: grpc = error.grpcStatus } = more
-    const extra = more.headers ?? []
+    const extra = ['x-pillion-reason', error.code, ...(more.headers ?? [])]
+    if (exchange.challenge !== undefined && error.status === 401)
+      extra.push('www-authenticate', exchange.challenge)
     if (exchange.headSent) this.#cutOff(exchange, error)
     else if (exchange.grpc) {
       exchange.status = 200
@@ -261,12 +263,8 @@ export class Answers implements AttemptSink {
         'text/plain; charset=utf-8',
         'content-length',
         String(body.length),
-        'x-pillion-reason',
-        error.code,
         ...extra,
       ]
-      if (exchange.challenge !== undefined && error.status === 401)
-        headers.push('www-authenticate', exchange.challenge)
       responder.head(status, headers, false, this.#closes(exchange))
       responder.write(body)
       responder.end(undefined)

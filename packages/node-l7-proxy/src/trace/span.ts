@@ -72,7 +72,7 @@ export function requestSpan(
   }
 }
 
-/** `status` 0: it ended without one, and `error` says how. undefined: not sampled. */
+/** With an `error` the status is the proxy's own answer, not the endpoint's. undefined: not sampled. */
 export function attemptSpan(
   attempt: Attempt,
   status: number,
@@ -85,8 +85,10 @@ export function attemptSpan(
   if (trace?.sampled !== true) return undefined
   const grpc = exchange.grpc ? exchange.grpcStatus : undefined
   // That the client went away is nobody's error.
-  const failed = error !== undefined && error !== 'DC'
-  const isError = failed || status >= 400 || (grpc !== undefined && grpc !== 0)
+  const isError =
+    error === undefined
+      ? status >= 400 || (grpc !== undefined && grpc !== 0)
+      : error !== 'DC'
   const host = endpoint.family === 6 ? `[${endpoint.host}]` : endpoint.host
   return {
     ...{ traceId: trace.traceId, spanId: attempt.spanId, parentId: trace.spanId },
@@ -98,7 +100,7 @@ export function attemptSpan(
       'url.full': `http://${host}:${endpoint.port}${redactedPath(message.path)}`,
       'server.address': endpoint.host,
       'server.port': endpoint.port,
-      'http.response.status_code': status === 0 ? undefined : status,
+      'http.response.status_code': error === undefined ? status : undefined,
       'http.request.resend_count': resends > 0 ? resends : undefined,
       'error.type': isError ? (error ?? errorOf(status, '-', grpc)) : undefined,
       'pillion.destination.workload': endpoint.destination.workload,
