@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copies of requests: what they carry, and that nothing that becomes of them is felt by the request. Sessions, end to end.
-import { HttpCondition, L7PolicyRule, L7Protocol, type Resource } from '@pillion/contract'
+import {
+  HttpCondition,
+  L7PolicyRule,
+  L7Protocol,
+  type Resource,
+  Traffic,
+} from '@pillion/contract'
 import t from 'tap'
 import { bodyBytes } from '../../src/filter/mirror.ts'
 import { ask, httpBackend } from '../support/http.ts'
@@ -65,11 +71,17 @@ const proxy = await startProxy([
   service(3, 'silent', L7Protocol.HTTP),
   endpoint(3, 'silent', silent.port),
   service(4, 'empty', L7Protocol.HTTP),
+  service(5, 'narrow', L7Protocol.HTTP),
+  endpoint(5, 'narrow', silent.port),
+  table(5, 'narrow', {
+    traffic: Traffic.fromPartial({ circuitBreaker: { maxRequests: 2 } }),
+  }),
   table(1, 'web', {
     hasRoutes: true,
     rules: [
       rule('/copy', { web: 1 }, { filters: mirrorTo('copy') }),
       rule('/silent', { web: 1 }, { filters: mirrorTo('silent') }),
+      rule('/narrow', { web: 1 }, { filters: mirrorTo('narrow') }),
       rule('/empty', { web: 1 }, { filters: mirrorTo('empty') }),
       rule(
         '/session',
@@ -120,6 +132,12 @@ t.test('a mirror that does not answer, or is not there, is not felt', async (t) 
   t.equal((await post('/empty', 'x')).status, 200)
   t.ok(performance.now() - started < 5000, 'no request waited for a copy')
   t.equal((await dropped()) - before, 1, 'the one without an endpoint is counted')
+})
+
+t.test('copies do not flood a service that limits its requests', async (t) => {
+  const before = await dropped()
+  for (let i = 0; i < 10; i++) t.equal((await post('/narrow', 'x')).status, 200)
+  t.equal((await dropped()) - before, 8, 'two are in flight')
 })
 
 t.test('policy of the mirror is asked, and its refusal is not felt', async (t) => {

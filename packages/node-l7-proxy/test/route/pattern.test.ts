@@ -49,6 +49,27 @@ t.test('headers, Host, query parameters', async (t) => {
   t.notOk(matched(query, '/?q=ABC'))
 })
 
+t.test('the literal beginning is only a short cut', async (t) => {
+  const cases = [
+    ['/a/b.*', '/a/b', '/a/x'],
+    ['/ab*', '/a', '/b'],
+    ['/ab?c', '/ac', '/abb'],
+    ['/ab{0,2}', '/a', '/abbb'],
+    ['/ab+', '/abb', '/a'],
+    ['/a|b', 'b', '/b'],
+    ['/a(b|c)', '/ac', '/ad'],
+    ['(?i)/API', '/api', '/apis'],
+    ['/a\\.b', '/a.b', '/axb'],
+    ['^/a$', '/a', '/ab'],
+    ['[/]a', '/a', 'a'],
+    ['', '', 'a'],
+  ] as const
+  for (const [source, yes, no] of cases) {
+    t.ok(new Pattern(source).matches(yes), `${source} is about ${yes}`)
+    t.notOk(new Pattern(source).matches(no), `${source} is not about ${no}`)
+  }
+})
+
 t.test('what stops a backtracking engine takes milliseconds', async (t) => {
   const started = performance.now()
   t.notOk(new Pattern('(a+)+b').matches('a'.repeat(maxTextLength)))
