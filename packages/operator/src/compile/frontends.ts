@@ -6,7 +6,7 @@
 // the older has it, as with routes (creation time, then name).
 import { Map as PersistentMap, Set as PersistentSet } from 'immutable'
 import { formatAddress, parseAddress } from '@pillion/contract'
-import type { Service } from './attach.ts'
+import type { Service } from './parents.ts'
 
 type Port = Service['spec']['ports'][number]
 

@@ -11,7 +11,8 @@ import {
 } from '@pillion/contract'
 import { defaultAffinitySeconds } from '../api/core.ts'
 import type { ApiObject } from '../api/object.ts'
-import type { Declaration, Service } from './attach.ts'
+import type { Declaration } from './attach.ts'
+import type { Service } from './parents.ts'
 import { clusterAddresses } from './frontends.ts'
 import type { PodFact } from './pod-fact.ts'
 

@@ -10,7 +10,8 @@ import {
   VersionedMap,
 } from '@pillion/contract'
 import type { Snapshot } from '../index/objects.ts'
-import { servicePortName, type Declaration, type Service } from './attach.ts'
+import type { Declaration } from './attach.ts'
+import { servicePortName, type Service } from './parents.ts'
 import {
   claim,
   noFrontends,

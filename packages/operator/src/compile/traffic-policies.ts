@@ -2,7 +2,7 @@
 // PURE: XBackendTrafficPolicy (GEP-3388) and XMesh (GEP-3949): which Service has which retry budget, and what is said of it.
 import { keyOf, type ApiObject } from '../api/object.ts'
 import type { Snapshot } from '../index/objects.ts'
-import { byAge } from './attach.ts'
+import { byAge } from './parents.ts'
 import { accepted, refused, type Condition } from './condition.ts'
 
 type Policy = ApiObject<'XBackendTrafficPolicy'>

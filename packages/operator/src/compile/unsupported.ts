@@ -2,7 +2,7 @@
 // PURE: what a route asks for that is not carried out yet. Such a route is refused as a whole: a match or a filter that is
 // silently left out would send requests where nobody wanted them.
 import type { RouteFilter } from '../api/route-filter.ts'
-import type { Route } from './attach.ts'
+import type { Route } from './parents.ts'
 
 const carriedOut: ReadonlySet<RouteFilter['type']> = new Set([
   'RequestHeaderModifier',

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // PURE: what conditions say of Services that are not as a reference wants them.
-import type { Service } from './attach.ts'
+import type { Service } from './parents.ts'
 
 /** "Service shop/web does not exist". */
 export function missingService(name: string): string {
