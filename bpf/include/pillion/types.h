@@ -25,10 +25,11 @@ enum reserved_identity {
 	IDENTITY_KUBE_APISERVER = 5,
 };
 
-/* Bits of identities of addresses that a policy names by ipBlock; packages/contract/src/identity.ts has the same. */
+/* Bits of identities; of addresses, where a policy names them by ipBlock; packages/contract/src/identity.ts has the same. */
 enum identity_bit {
 	IDENTITY_BIT_CIDR = 0x20000000, /* outside of the cluster */
 	IDENTITY_BIT_NODE = 0x40000000, /* a node's own address */
+	/* 0x80000000: a caller whose request a proxy has judged; to the kernel an identity like any other. */
 };
 
 /* ---- who is who ---- */
