@@ -115,7 +115,7 @@ static void accept_all(const char *port, int echoes)
 
 static void send_for(int fd, size_t bytes, double seconds)
 {
-	double started = now(), took;
+	double started = now(), took, cpu;
 	struct rusage used;
 	uint64_t sent = 0;
 
@@ -125,8 +125,8 @@ static void send_for(int fd, size_t bytes, double seconds)
 		took = now() - started;
 	} while (took < seconds);
 	getrusage(RUSAGE_SELF, &used);
-	printf("%.0f %.6f\n", sent / took,
-	       (used.ru_utime.tv_sec + used.ru_stime.tv_sec + (used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6) / sent * 1e9);
+	cpu = used.ru_utime.tv_sec + used.ru_stime.tv_sec + (used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6;
+	printf("%.0f %.6f\n", sent / took, cpu / sent * 1e9);
 }
 
 static void check(int fd, double seconds)

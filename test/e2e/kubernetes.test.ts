@@ -160,7 +160,10 @@ const checks: Readonly<Record<string, (t: Test, cluster: Cluster) => Promise<voi
     t.match(of('Programmed'), { status: 'True', message: /2 of 2 nodes/ })
   },
 
-  ['a NetworkPolicy denies as soon as it is written']: async (t, { server, api, apply }) => {
+  ['a NetworkPolicy denies as soon as it is written']: async (
+    t,
+    { server, api, apply },
+  ) => {
     const static200 = async (): Promise<boolean> =>
       (await curl('http://static')).code === 0
     t.ok(await static200())

@@ -27,15 +27,16 @@ const [client, server] = [host.pod('client'), host.pod('server')]
 const accelerate = (acceleration: 'on' | 'off') =>
   host.datapath.setSettings({ acceleration, proxyPort: 0 })
 
-/** Bytes a second. */
-async function stream(bytes: number): Promise<number> {
+/** Bytes a second, and CPU seconds of the sender a gigabyte. */
+async function stream(bytes: number): Promise<{ rate: number; cpu: number }> {
   const { out, err } = await host.run(
     client,
     [program, 'send', server.ip4, '9300', String(bytes), options.seconds],
     (Number(options.seconds) + 20) * 1000,
   )
   if (out === '') throw new Error(err)
-  return Number(out)
+  const [rate = NaN, cpu = NaN] = out.split(' ').map(Number)
+  return { rate, cpu }
 }
 
 const spread = (all: number[]) => {
@@ -47,18 +48,28 @@ const spread = (all: number[]) => {
 async function compare(): Promise<void> {
   const rows = []
   for (const bytes of sizes) {
-    const [on, off, ratio]: [number[], number[], number[]] = [[], [], []]
+    const on: number[] = []
+    const off: number[] = []
+    const ratio: number[] = []
+    const cpuRatio: number[] = []
     for (let round = 0; round < Number(options.rounds); round++) {
       accelerate('off')
       const plain = await stream(bytes)
       accelerate('on')
       const accelerated = await stream(bytes)
-      off.push(plain)
-      on.push(accelerated)
-      ratio.push(accelerated / plain)
+      off.push(plain.rate)
+      on.push(accelerated.rate)
+      ratio.push(accelerated.rate / plain.rate)
+      cpuRatio.push(accelerated.cpu / plain.cpu)
     }
-    const row = { bytes, ratio: spread(ratio), on: spread(on), off: spread(off) }
-    console.log(bytes, row.ratio)
+    const row = {
+      bytes,
+      ratio: spread(ratio),
+      senderCpuRatio: spread(cpuRatio),
+      on: spread(on),
+      off: spread(off),
+    }
+    console.log(bytes, row.ratio, row.senderCpuRatio)
     rows.push(row)
   }
   const machine = { cpu: cpus()[0]?.model, cpus: cpus().length, kernel: release() }

@@ -57,18 +57,15 @@ t.test('up returns when every node has the configuration', async (t) => {
   t.match(carried.get('shop/pricing:50051/TCP'), { carriedBy: 'proxy', protocol: 'grpc' })
 })
 
-t.test(
-  'the proxy has its own user and no capability, the agent only four',
-  async (t) => {
-    const [proxy = 0] = pids('node-1', 'proxy')
-    t.match(processStatus(proxy), /Uid:\t15021\t15021/)
-    t.match(processStatus(proxy), /CapPrm:\t0{16}\nCapEff:\t0{16}\nCapBnd:\t0{16}/)
-    const [agent = 0] = pids('node-1', 'agent')
-    // NET_ADMIN, SYS_PTRACE (for Auto), PERFMON, BPF
-    const bits = (1n << 12n) | (1n << 19n) | (1n << 38n) | (1n << 39n)
-    t.match(processStatus(agent), `CapPrm:\t${bits.toString(16).padStart(16, '0')}`)
-  },
-)
+t.test('the proxy has its own user and no capability, the agent only four', async (t) => {
+  const [proxy = 0] = pids('node-1', 'proxy')
+  t.match(processStatus(proxy), /Uid:\t15021\t15021/)
+  t.match(processStatus(proxy), /CapPrm:\t0{16}\nCapEff:\t0{16}\nCapBnd:\t0{16}/)
+  const [agent = 0] = pids('node-1', 'agent')
+  // NET_ADMIN, SYS_PTRACE (for Auto), PERFMON, BPF
+  const bits = (1n << 12n) | (1n << 19n) | (1n << 38n) | (1n << 39n)
+  t.match(processStatus(agent), `CapPrm:\t${bits.toString(16).padStart(16, '0')}`)
+})
 
 t.test('the shop is open', async (t) => {
   const { out, err } = await pillion(
