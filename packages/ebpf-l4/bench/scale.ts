@@ -37,6 +37,8 @@ const small = [
   servicePort(used, [usedAddress]),
   endpoint(used, a.ip4, { identity: a.identity }),
   endpoint(used, b.ip4, { identity: b.identity }),
+  // Of somebody else: with any policy at all connects are judged, with one as with thousands.
+  somePolicy(identityOf(services + 1), identityOf(1)),
 ]
 const context: PlanContext = {
   ...{ node: 'node-1', cgroups: new Map(), nodeCgroupId: 1n },
