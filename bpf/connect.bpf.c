@@ -85,49 +85,6 @@ static __always_inline bool to_proxy(struct target *target)
 	return true;
 }
 
-/*
- * A socket that is not connected stays with its backend while it keeps sending, as it would behind conntrack: a protocol
- * that needs more than one datagram is spoken to one server.
- */
-static __always_inline struct backend *same_backend(const struct service *service, const struct udp_key *key,
-						    __u32 *number)
-{
-	struct udp_peer *last = bpf_map_lookup_elem(&pl_udp_peers, key);
-	struct member_key member = { .set = service->set };
-
-	if (!last || !last->backend || !is_recent(last->sent_ns))
-		return 0;
-	member.backend = last->backend;
-	if (!bpf_map_lookup_elem(&pl_members, &member))
-		return 0;
-	last->sent_ns = bpf_ktime_get_ns();
-	*number = member.backend;
-	return bpf_map_lookup_elem(&pl_backends, number);
-}
-
-static __always_inline struct backend *datagram_backend(struct bpf_sock_addr *ctx, struct service *service,
-							struct service_key *service_key, const struct target *target,
-							__u64 client, __u32 *number)
-{
-	struct udp_key key = { .cookie = bpf_get_socket_cookie(ctx),
-			       .addr = target->asked,
-			       .port = target->asked_port };
-	struct backend *backend = same_backend(service, &key, number);
-	struct udp_peer choice = {};
-
-	if (backend)
-		return backend;
-	backend = choose_backend(service, service_key, client, number);
-	if (!backend)
-		return 0;
-	choice.addr = backend->addr;
-	choice.port = backend->port;
-	choice.backend = *number;
-	choice.sent_ns = bpf_ktime_get_ns();
-	bpf_map_update_elem(&pl_udp_peers, &key, &choice, BPF_ANY);
-	return backend;
-}
-
 /* 0, or the errno to refuse with. A destination that is no service address is left as it is. */
 static __always_inline int translate(struct bpf_sock_addr *ctx, struct target *target, __u64 client, bool connected)
 {
@@ -154,10 +111,14 @@ static __always_inline int translate(struct bpf_sock_addr *ctx, struct target *t
 		}
 		count(COUNTER_CONNECT_BYPASS);
 	}
-	if (connected)
+	if (connected) {
 		backend = choose_backend(service, &key, client, &number);
-	else
-		backend = datagram_backend(ctx, service, &key, target, client, &number);
+	} else {
+		struct udp_key asked = { .cookie = bpf_get_socket_cookie(ctx), .addr = target->asked };
+
+		asked.port = target->asked_port;
+		backend = datagram_backend(service, &key, &asked, client, &number);
+	}
 	if (!backend) {
 		count(COUNTER_CONNECT_NO_ENDPOINT);
 		return ECONNREFUSED;

@@ -110,4 +110,44 @@ static __always_inline struct backend *choose_backend(struct service *service, s
 	return backend;
 }
 
+/*
+ * A socket that is not connected stays with its backend while it keeps sending, as it would behind conntrack: a protocol
+ * that needs more than one datagram is spoken to one server.
+ */
+static __always_inline struct backend *same_backend(const struct service *service, const struct udp_key *key,
+						    __u32 *number)
+{
+	struct udp_peer *last = bpf_map_lookup_elem(&pl_udp_peers, key);
+	struct member_key member = { .set = service->set };
+
+	if (!last || !last->backend || !is_recent(last->sent_ns))
+		return 0;
+	member.backend = last->backend;
+	if (!bpf_map_lookup_elem(&pl_members, &member))
+		return 0;
+	last->sent_ns = bpf_ktime_get_ns();
+	*number = member.backend;
+	return bpf_map_lookup_elem(&pl_backends, number);
+}
+
+/* `asked`: the socket, and the address of the service as it was written. */
+static __always_inline struct backend *datagram_backend(struct service *service, struct service_key *service_key,
+							const struct udp_key *asked, __u64 client, __u32 *number)
+{
+	struct backend *backend = same_backend(service, asked, number);
+	struct udp_peer choice = {};
+
+	if (backend)
+		return backend;
+	backend = choose_backend(service, service_key, client, number);
+	if (!backend)
+		return 0;
+	choice.addr = backend->addr;
+	choice.port = backend->port;
+	choice.backend = *number;
+	choice.sent_ns = bpf_ktime_get_ns();
+	bpf_map_update_elem(&pl_udp_peers, asked, &choice, BPF_ANY);
+	return backend;
+}
+
 #endif

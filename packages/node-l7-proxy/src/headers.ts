@@ -23,6 +23,19 @@ export function joinedHeader(headers: Headers, name: string): string | undefined
   return joined
 }
 
+/** First value of the cookie (RFC 6265 5.4). HTTP/2 may send every pair as a field of its own (RFC 9113 8.2.3). */
+export function cookieValue(headers: Headers, name: string): string | undefined {
+  for (let i = 0; i < headers.length; i += 2) {
+    if (headers[i] !== 'cookie') continue
+    for (const pair of (headers[i + 1] ?? '').split(';')) {
+      const equals = pair.indexOf('=')
+      if (equals > 0 && pair.slice(0, equals).trim() === name)
+        return pair.slice(equals + 1).trim()
+    }
+  }
+  return undefined
+}
+
 /** Replaces every value with one; appends when there is none. */
 export function setHeader(headers: Headers, name: string, value: string): void {
   for (let i = 0; i < headers.length; i += 2) {

@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto'
 import type { Endpoint } from '../cluster/endpoint.ts'
 import type { Members } from '../cluster/members.ts'
-import { getHeader, type Headers } from '../headers.ts'
+import { cookieValue, getHeader, type Headers } from '../headers.ts'
 import type { BackendRef, Rule, SessionRule } from '../route/table.ts'
 
 /** A session that the client has sent and that is in force. */
@@ -83,14 +83,5 @@ function idOf(endpoint: Endpoint): string {
 
 function tokenOf({ kind, name }: SessionRule, headers: Headers): string | undefined {
   if (kind === 'header') return getHeader(headers, name)
-  // HTTP/2 may send each cookie in a field of its own (RFC 9113 8.2.3).
-  for (let i = 0; i < headers.length; i += 2) {
-    if (headers[i] !== 'cookie') continue
-    for (const pair of (headers[i + 1] ?? '').split(';')) {
-      const equals = pair.indexOf('=')
-      if (equals > 0 && pair.slice(0, equals).trim() === name)
-        return pair.slice(equals + 1).trim()
-    }
-  }
-  return undefined
+  return cookieValue(headers, name)
 }
