@@ -3,7 +3,7 @@
 // when one did not happen. Nothing is left behind, whatever happens.
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
-import colors from 'picocolors'
+import { colors } from '../packages/cli/src/colors.ts'
 
 const root = join(import.meta.dirname, '..')
 const pillionPath = join(root, 'bin/pillion')

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // `pillion`
 import { CommanderError } from 'commander'
-import colors from 'picocolors'
+import { progressColors } from './colors.ts'
 import { exitCode, exitCodeOf, explainError } from './errors.ts'
 import { buildProgram } from './program.ts'
 
@@ -18,7 +18,7 @@ try {
     // commander has printed it; help and version are no errors.
     process.exitCode = error.exitCode === 0 ? exitCode.ok : exitCode.usage
   } else {
-    process.stderr.write(`${colors.red('error:')} ${explainError(error)}\n`)
+    process.stderr.write(`${progressColors.red('error:')} ${explainError(error)}\n`)
     process.exitCode = exitCodeOf(error)
   }
 }

@@ -3,7 +3,7 @@
 import { writeSync } from 'node:fs'
 import Table from 'cli-table3'
 import { Option, type Command } from 'commander'
-import colors from 'picocolors'
+import { colors, progressColors } from './colors.ts'
 
 export type Format = 'table' | 'json'
 
@@ -89,7 +89,7 @@ export class Steps {
   /** Goes on with `step`; what was before is done. */
   at(step: string, text: string): void {
     if (step !== this.#step) {
-      this.#finish(colors.green('✓'))
+      this.#finish(progressColors.green('✓'))
       this.#step = step
       this.#sinceMs = Date.now()
     }
@@ -98,7 +98,7 @@ export class Steps {
   }
 
   #draw(): void {
-    const frame = colors.cyan(frames[this.#frame++ % frames.length] ?? '')
+    const frame = progressColors.cyan(frames[this.#frame++ % frames.length] ?? '')
     const width = (process.stderr.columns ?? 80) - 4
     writeSync(2, `\r\x1b[K${frame} ${`${this.#step}: ${this.#text}`.slice(0, width)}`)
   }
@@ -109,15 +109,18 @@ export class Steps {
     if (this.#step === '') return
     const seconds = ((Date.now() - this.#sinceMs) / 1000).toFixed(1)
     const clear = this.#live ? '\r\x1b[K' : ''
-    writeSync(2, `${clear}${symbol} ${this.#step} ${colors.dim(`${seconds} s`)}\n`)
+    writeSync(
+      2,
+      `${clear}${symbol} ${this.#step} ${progressColors.dim(`${seconds} s`)}\n`,
+    )
     this.#step = ''
   }
 
   done(): void {
-    this.#finish(colors.green('✓'))
+    this.#finish(progressColors.green('✓'))
   }
 
   fail(): void {
-    this.#finish(colors.red('✗'))
+    this.#finish(progressColors.red('✗'))
   }
 }

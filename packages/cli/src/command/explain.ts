@@ -2,7 +2,7 @@
 // pillion explain FROM TO[:PORT]: what the kernel would do with this connection, and why.
 import { LabError, type PodObject } from '@pillion/lab'
 import type { Command } from 'commander'
-import colors from 'picocolors'
+import { colors } from '../colors.ts'
 import { clusterOptions, namespaceOption } from '../cluster/connect.ts'
 import { formatOption, mark, print, printJson, table, type Format } from '../output.ts'
 import {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // How the lines of `pillion check` look.
-import colors from 'picocolors'
+import { colors } from '../colors.ts'
 import type { Finding } from '../check.ts'
 import { table } from '../output.ts'
 

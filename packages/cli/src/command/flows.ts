@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // pillion flows: connections as the kernel saw them, of all nodes.
 import type { Command } from 'commander'
-import colors from 'picocolors'
+import { colors } from '../colors.ts'
 import { clusterOptions, namespaceOption } from '../cluster/connect.ts'
 import { CliError, exitCode, explainError } from '../errors.ts'
 import { formatOption, print, type Format } from '../output.ts'

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // pillion lab up, mesh on, down.
 import { labUp, parseOptions, remains, requireRoot, teardown } from '@pillion/lab'
-import colors from 'picocolors'
+import { colors } from '../colors.ts'
 import { lab, labStatus } from '../client.ts'
 import { print, Steps } from '../output.ts'
 

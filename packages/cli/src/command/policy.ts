@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // pillion policy shadow [NAME]: what policies in Shadow mode would have denied, on all nodes together.
 import type { Command } from 'commander'
-import colors from 'picocolors'
+import { colors } from '../colors.ts'
 import { clusterOptions, defaultNamespace } from '../cluster/connect.ts'
 import { CliError, exitCode, explainError } from '../errors.ts'
 import { age, formatOption, print, printJson, type Format } from '../output.ts'

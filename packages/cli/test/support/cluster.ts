@@ -62,8 +62,7 @@ export class TestCluster {
 
   #spawn(args: readonly string[]) {
     const all = [main, ...args, '--kubeconfig', join(this.dir, 'kubeconfig')]
-    const env = { ...process.env, NO_COLOR: '1' }
-    const child = spawn(process.execPath, all, { cwd: this.dir, env })
+    const child = spawn(process.execPath, all, { cwd: this.dir })
     const run = { out: '', err: '' }
     child.stdout.on('data', (text: Buffer) => (run.out += text.toString()))
     child.stderr.on('data', (text: Buffer) => (run.err += text.toString()))
