@@ -89,6 +89,7 @@ export class Answers implements AttemptSink {
       return
     }
     stripHopByHop(headers)
+    if (exchange.cors !== undefined) editHeaders(headers, exchange.cors)
     for (const edit of exchange.responseEdits) editHeaders(headers, edit)
     const session = exchange.rule?.session
     if (session !== undefined)
@@ -245,6 +246,8 @@ export class Answers implements AttemptSink {
     const extra = ['x-pillion-reason', error.code, ...(more.headers ?? [])]
     if (exchange.challenge !== undefined && error.status === 401)
       extra.push('www-authenticate', exchange.challenge)
+    // A browser may read why, as with Envoy's local replies; header modifiers are about what a backend says.
+    if (exchange.cors !== undefined) editHeaders(extra, exchange.cors)
     if (exchange.headSent) this.#cutOff(exchange, error)
     else if (exchange.grpc) {
       exchange.status = 200

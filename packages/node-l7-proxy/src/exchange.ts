@@ -13,7 +13,7 @@ import type { TraceContext } from './filter/trace.ts'
 import type { Headers } from './headers.ts'
 import type { DestinationLabels } from './metrics/labels.ts'
 import type { Origin } from './origin.ts'
-import type { BackendRef, Rule } from './route/table.ts'
+import type { BackendRef, HeaderEdit, Rule } from './route/table.ts'
 
 /** An accepted connection: whose it is and what it asked for. */
 export type Connection = {
@@ -82,7 +82,10 @@ export class Exchange {
   session: Session | undefined
   /** Where the rule sends it; refreshed before every attempt. */
   target: Service | undefined
-  responseEdits: NonNullable<Rule['filters']['responseHeaders']>[] = []
+  /** Who may read the answer (GEP-1767), also one of the proxy's own. */
+  cors: HeaderEdit | undefined
+  /** What the route makes of a backend's answer. */
+  responseEdits: HeaderEdit[] = []
   attempt: Attempt | undefined
   attempts = 0
   /** Attempts that backoff does not count: it begins anew after a pushback (gRFC A6). */

@@ -83,10 +83,10 @@ export class Pipeline {
         `${message.method} ${message.path}`,
       )
     exchange.rule = rule
-    if (this.#isLimited(exchange, rule)) return
-    // Before a redirect and whatever else the rule does: a browser follows only what it was allowed to ask for.
+    // Before a redirect, a limit and whatever else the rule does: a browser goes on only, and reads only, as it was allowed.
     const { cors } = rule.filters
     if (cors !== undefined && this.#isPreflight(exchange, cors)) return
+    if (this.#isLimited(exchange, rule)) return
     if (rule.filters.redirect !== undefined)
       return this.#redirect(exchange, rule, rule.filters.redirect)
 
@@ -221,15 +221,14 @@ export class Pipeline {
     const headers = ['location', redirectLocation(redirect, asked, rule.path)]
     const { responseHeaders } = rule.filters
     if (responseHeaders !== undefined) editHeaders(headers, responseHeaders)
-    for (const edit of exchange.responseEdits) editHeaders(headers, edit)
+    if (exchange.cors !== undefined) editHeaders(headers, exchange.cors)
     this.#answers.answer(exchange, redirect.status, headers, '')
   }
 
   /** A preflight is answered here (GEP-1767); what is none has its answer edited. */
   #isPreflight(exchange: Exchange, cors: CorsSpec): boolean {
     const headers = preflightAnswer(cors, exchange.message)
-    if (headers === undefined)
-      exchange.responseEdits.push(corsEdit(cors, exchange.message.headers))
+    if (headers === undefined) exchange.cors = corsEdit(cors, exchange.message.headers)
     else this.#answers.answer(exchange, 200, headers, '')
     return headers !== undefined
   }
