@@ -92,6 +92,7 @@ export const moduleRules: readonly ModuleRule[] = [
 
 /** Folders whose files take values and return values: no I/O, no clock, no randomness, no logger. */
 export const pureFolders: readonly string[] = [
+  'packages/contract/src/requests/',
   'packages/operator/src/compile/',
   'packages/operator/src/crd/',
   'packages/ebpf-l4/src/plan/',

@@ -1,19 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 // Asks policy before a request leaves, for endpoints that rules for requests are about. The kernel asks again when the
 // connection is made: the number that it carries then (judgedBit) is what such rules allow.
-import { judgedBit } from '@pillion/contract'
+import {
+  evaluateRequest,
+  judgedBit,
+  normalisePath,
+  type RequestDecisions,
+  type RequestPolicy,
+  strictPath,
+} from '@pillion/contract'
 import type { Endpoint } from '../cluster/endpoint.ts'
 import type { Service } from '../config/config.ts'
 import type { ProxyErrorCode } from '../errors.ts'
 import type { Exchange } from '../exchange.ts'
 import type { Metrics } from '../metrics/metrics.ts'
-import { type Decisions, evaluate } from './evaluate.ts'
-import { normalisePath, strictPath } from './path.ts'
-import type { Policy } from './policy.ts'
 import { bearerOf, type Verdict, type Verifier } from './verifier.ts'
 
 /** Policies by the identity that they protect. */
-export type Policies = ReadonlyMap<number, Policy>
+export type Policies = ReadonlyMap<number, RequestPolicy>
 
 /** Whoever ends an exchange with an error. */
 export type Refuser = { refuse(exchange: Exchange, code: ProxyErrorCode): void }
@@ -65,7 +69,7 @@ export class Guard {
     // Once more: filters may have rewritten it. The endpoint is asked for exactly what is decided about.
     if (!this.#readStrictly(exchange)) return undefined
     const { message } = exchange
-    const decisions = evaluate(policy, {
+    const decisions = evaluateRequest(policy, {
       caller: identity,
       port: endpoint.port,
       method: message.method,
@@ -98,7 +102,11 @@ export class Guard {
     return false
   }
 
-  #token(policy: Policy, exchange: Exchange, again: () => void): Verdict | undefined {
+  #token(
+    policy: RequestPolicy,
+    exchange: Exchange,
+    again: () => void,
+  ): Verdict | undefined {
     const { providers } = policy
     if (providers.length === 0) return { kind: 'none' }
     const bearer = bearerOf(exchange.message.headers)
@@ -116,7 +124,7 @@ export class Guard {
 
   #enforce(
     exchange: Exchange,
-    { enforced, shadow }: Decisions,
+    { enforced, shadow }: RequestDecisions,
     identity: number,
   ): number | undefined {
     const { counters } = this.#metrics

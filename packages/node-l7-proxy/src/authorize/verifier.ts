@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tokens of requests (RFC 7519, RFC 6750): who issued them, whether they hold, what they say.
 import { createHash } from 'node:crypto'
-import type { JwtProvider } from '@pillion/contract'
+import type { JwtProvider, RequestToken } from '@pillion/contract'
 import { type Headers, joinedHeader } from '../headers.ts'
-import type { Token } from './evaluate.ts'
 import { decodeJwt, errors, jwtVerify } from './jose.ts'
 import { Jwks } from './jwks.ts'
 
@@ -24,7 +23,7 @@ export const asymmetricAlgorithms = [
 
 export type Verdict =
   | { readonly kind: 'none' }
-  | { readonly kind: 'valid'; readonly token: Token }
+  | { readonly kind: 'valid'; readonly token: RequestToken }
   | { readonly kind: 'invalid'; readonly why: string }
 
 const none: Verdict = { kind: 'none' }

@@ -3,6 +3,7 @@
 // to end; a service that is gone stays usable for the connections that were made to it.
 import {
   type Changes,
+  compileRequestPolicies,
   emptyResources,
   L7Protocol,
   placeOf,
@@ -10,7 +11,6 @@ import {
   type ServicePort,
 } from '@pillion/contract'
 import type { Policies } from '../authorize/guard.ts'
-import { compilePolicies } from '../authorize/policy.ts'
 import { Cluster } from '../cluster/cluster.ts'
 import { Endpoint } from '../cluster/endpoint.ts'
 import { type Members, membersOf } from '../cluster/members.ts'
@@ -115,7 +115,7 @@ export class ConfigStore {
   update(resources: Resources, changes: Changes): void {
     const tables = this.#compileTables(resources, changes)
     const policies = changes.has('l7Policy')
-      ? compilePolicies(resources)
+      ? compileRequestPolicies(resources)
       : this.current.policies
     const touched = this.#updateEndpoints(resources, changes)
     const byName = new Map(this.current.byName)

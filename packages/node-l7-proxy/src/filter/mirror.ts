@@ -2,10 +2,12 @@
 // HTTPRequestMirrorFilter (Gateway API): a copy of a request to a backend whose answer nobody reads. Copies never delay or fail
 // the request that they are of: each is sent when the whole body is there, and is given up when a bound is met.
 import { Readable } from 'node:stream'
-import { judgedBit } from '@pillion/contract'
-import { evaluate } from '../authorize/evaluate.ts'
-import { strictPath } from '../authorize/path.ts'
-import type { Policy } from '../authorize/policy.ts'
+import {
+  evaluateRequest,
+  judgedBit,
+  type RequestPolicy,
+  strictPath,
+} from '@pillion/contract'
 import { RequestBody } from '../body.ts'
 import type { BreakerPlace } from '../cluster/breaker.ts'
 import type { Endpoint } from '../cluster/endpoint.ts'
@@ -107,7 +109,7 @@ const plain = { upgrade: undefined, expectContinue: false } as const
  * who could be refused or asked for a token, so what is not allowed as it stands, without one, is not sent.
  */
 function allowedAs(
-  policy: Policy,
+  policy: RequestPolicy,
   caller: number,
   { port }: Endpoint,
   { method, path, authority, headers }: Message,
@@ -115,7 +117,7 @@ function allowedAs(
   const strict = strictPath(path)
   if (!('path' in strict) || strict.path !== path) return undefined
   const request = { caller, port, method, path, authority, headers, token: undefined }
-  if (!evaluate(policy, request).enforced.allowed) return undefined
+  if (!evaluateRequest(policy, request).enforced.allowed) return undefined
   return policy.judged.has(caller) ? caller + judgedBit : caller
 }
 

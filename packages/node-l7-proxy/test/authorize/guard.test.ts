@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // The number that an allowed request goes with: what the kernel lets through for a rule about requests.
-import { HttpCondition, judgedBit, L7Policy, L7PolicyRule } from '@pillion/contract'
+import {
+  compileRequestPolicy,
+  HttpCondition,
+  judgedBit,
+  L7Policy,
+  L7PolicyRule,
+} from '@pillion/contract'
 import t from 'tap'
 import { Guard } from '../../src/authorize/guard.ts'
-import { compilePolicy } from '../../src/authorize/policy.ts'
 import { Verifier } from '../../src/authorize/verifier.ts'
 import type { Exchange } from '../../src/exchange.ts'
 import { Metrics } from '../../src/metrics/metrics.ts'
@@ -16,7 +21,7 @@ const policy = {
   ...L7Policy.fromPartial({ identity: 400, isolation: 'AccessPolicy shop/web' }),
   rules: [{ ...rule, http }, plain],
 }
-const policies = new Map([[400, compilePolicy(policy)]])
+const policies = new Map([[400, compileRequestPolicy(policy)]])
 
 function admit(caller: number, method: string, protectedIdentity: number): unknown {
   const codes: string[] = []

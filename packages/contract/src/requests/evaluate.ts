@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// PURE: may this request be sent to that endpoint?
-import type { JwtProvider } from '@pillion/contract'
-import { joinedHeader, type Headers } from '../headers.ts'
+// PURE: may this request be sent to that endpoint? The proxy asks for each attempt, `pillion explain` for a request that is
+// only described.
+import type { JwtProvider } from '../gen/pillion/v1/access.ts'
 import { withoutParameters, withoutQuery } from './path.ts'
-import type { Condition, Policy, Rule } from './policy.ts'
+import type { RequestCondition, RequestPolicy, RequestRule } from './policy.ts'
 
 /** A request as it would be sent: after rewrites, its path in the form of `strictPath`. */
-export type Question = {
+export type RequestQuestion = {
   /** Identity of the caller. */
   readonly caller: number
   /** Port of the endpoint. */
@@ -14,17 +14,18 @@ export type Question = {
   readonly method: string
   readonly path: string
   readonly authority: string
-  readonly headers: Headers
+  /** Name, value, name, value…, names in lower case, as the proxy has them. */
+  readonly headers: readonly string[]
   /** A token that was verified; undefined: none came, or it is not valid. */
-  readonly token: Token | undefined
+  readonly token: RequestToken | undefined
 }
 
-export type Token = {
+export type RequestToken = {
   readonly provider: JwtProvider
   readonly claims: Readonly<Record<string, unknown>>
 }
 
-export type Decision = {
+export type RequestDecision = {
   readonly allowed: boolean
   /** The rule or policy that decided; '': no policy is about it. */
   readonly by: string
@@ -32,14 +33,17 @@ export type Decision = {
   readonly wantsToken: boolean
 }
 
-export type Decisions = {
-  readonly enforced: Decision
+export type RequestDecisions = {
+  readonly enforced: RequestDecision
   /** What would hold if policies in Shadow mode were enforced as well; undefined: none is about this identity. */
-  readonly shadow: Decision | undefined
+  readonly shadow: RequestDecision | undefined
 }
 
 /** A denial wins; then a permission is needed, if any policy isolates. */
-export function evaluate(policy: Policy, question: Question): Decisions {
+export function evaluateRequest(
+  policy: RequestPolicy,
+  question: RequestQuestion,
+): RequestDecisions {
   const hasShadow =
     policy.shadowIsolation !== '' ||
     policy.denials.some(({ shadow }) => shadow) ||
@@ -50,8 +54,12 @@ export function evaluate(policy: Policy, question: Question): Decisions {
   }
 }
 
-function decide(policy: Policy, question: Question, withShadow: boolean): Decision {
-  const counts = (rule: Rule): boolean => withShadow || !rule.shadow
+function decide(
+  policy: RequestPolicy,
+  question: RequestQuestion,
+  withShadow: boolean,
+): RequestDecision {
+  const counts = (rule: RequestRule): boolean => withShadow || !rule.shadow
   for (const rule of policy.denials) {
     if (
       counts(rule) &&
@@ -73,7 +81,7 @@ function decide(policy: Policy, question: Question, withShadow: boolean): Decisi
   return { allowed: false, by: isolation, wantsToken }
 }
 
-function isAbout(rule: Rule, { caller, port }: Question): boolean {
+function isAbout(rule: RequestRule, { caller, port }: RequestQuestion): boolean {
   return (
     (rule.peers === undefined || rule.peers.has(caller)) &&
     (rule.ports.length === 0 ||
@@ -83,7 +91,11 @@ function isAbout(rule: Rule, { caller, port }: Question): boolean {
 
 type Answer = 'yes' | 'no' | 'with a token'
 
-function holds(rule: Rule, question: Question, action: 'allow' | 'deny'): Answer {
+function holds(
+  rule: RequestRule,
+  question: RequestQuestion,
+  action: 'allow' | 'deny',
+): Answer {
   if (rule.http.length === 0) return 'yes'
   let answer: Answer = 'no'
   for (const condition of rule.http) {
@@ -96,8 +108,8 @@ function holds(rule: Rule, question: Question, action: 'allow' | 'deny'): Answer
 }
 
 function matchesRequest(
-  { methods, paths, headers }: Condition,
-  question: Question,
+  { methods, paths, headers }: RequestCondition,
+  question: RequestQuestion,
   action: 'allow' | 'deny',
 ): boolean {
   return (
@@ -112,19 +124,21 @@ function matchesRequest(
 
 /** A permission is about all values as one; a denial about each as well, or a second value would be the way around it. */
 function valuesOf(
-  { headers, authority }: Question,
+  { headers, authority }: RequestQuestion,
   name: string,
   action: 'allow' | 'deny',
 ): string[] {
   if (name === 'host') return [authority]
-  const joined = joinedHeader(headers, name)
-  if (joined === undefined) return []
-  if (action === 'allow') return [joined]
-  return [joined, ...headers.filter((_, i) => i % 2 === 1 && headers[i - 1] === name)]
+  const sent: string[] = []
+  for (let i = 0; i < headers.length; i += 2)
+    if (headers[i] === name) sent.push(headers[i + 1] ?? '')
+  if (sent.length < 2) return sent
+  const joined = sent.join(',') // one list (RFC 9110 5.3)
+  return action === 'allow' ? [joined] : [joined, ...sent]
 }
 
 function matchesPath(
-  paths: Condition['paths'],
+  paths: RequestCondition['paths'],
   target: string,
   action: 'allow' | 'deny',
 ): boolean {
@@ -140,7 +154,10 @@ function isUnder(path: string, prefix: string): boolean {
   return path === bare || path.startsWith(`${bare}/`)
 }
 
-function matchesToken({ claims, providers }: Condition, token: Token): boolean {
+function matchesToken(
+  { claims, providers }: RequestCondition,
+  token: RequestToken,
+): boolean {
   return (
     providers.has(token.provider) &&
     claims.every(({ path, values }) => {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Hostile spellings of paths. What is decided about is what is sent, so the table is the contract with every server behind.
 import t from 'tap'
-import { normalisePath, strictPath, withoutParameters } from '../../src/authorize/path.ts'
+import { normalisePath, strictPath, withoutParameters } from '../../src/requests/path.ts'
 
 /** Sent; what routes and endpoints see; the same where policy is about paths, or why not. */
 const table: [sent: string, normal: string, strict: string | { problem: string }][] = [

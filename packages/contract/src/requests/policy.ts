@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// PURE: L7Policy of the contract -> what the request path asks. Immutable; a new configuration is a new policy.
+// PURE: L7Policy of the contract -> what `evaluateRequest` asks. Immutable; a new configuration is a new policy.
 import type {
   HttpCondition,
   JwtProvider,
   L7Policy,
   L7PolicyRule,
-  Resources,
-} from '@pillion/contract'
+} from '../gen/pillion/v1/access.ts'
+import type { Resources } from '../resources.ts'
 
-export type Rule = {
+export type RequestRule = {
   readonly text: string
   readonly deny: boolean
   readonly shadow: boolean
@@ -16,10 +16,10 @@ export type Rule = {
   readonly peers: ReadonlySet<number> | undefined
   readonly ports: readonly { readonly first: number; readonly last: number }[]
   /** Empty: every request. */
-  readonly http: readonly Condition[]
+  readonly http: readonly RequestCondition[]
 }
 
-export type Condition = {
+export type RequestCondition = {
   /** undefined: any. */
   readonly methods: ReadonlySet<string> | undefined
   readonly paths: HttpCondition['paths']
@@ -36,9 +36,9 @@ export type Condition = {
 }
 
 /** Everything that policies say about who may call an identity. */
-export type Policy = {
-  readonly denials: readonly Rule[]
-  readonly permissions: readonly Rule[]
+export type RequestPolicy = {
+  readonly denials: readonly RequestRule[]
+  readonly permissions: readonly RequestRule[]
   /** Text of the first policy that isolates; '': none does. */
   readonly isolation: string
   readonly shadowIsolation: string
@@ -49,14 +49,18 @@ export type Policy = {
   readonly demandsToken: boolean
 }
 
-/** All of a configuration, by identity. Throws as `compilePolicy` does. */
-export function compilePolicies(resources: Resources): ReadonlyMap<number, Policy> {
+/** All of a configuration, by identity. Throws as `compileRequestPolicy` does. */
+export function compileRequestPolicies(
+  resources: Resources,
+): ReadonlyMap<number, RequestPolicy> {
   const messages = [...resources.l7Policy.values()]
-  return new Map(messages.map((message) => [message.identity, compilePolicy(message)]))
+  return new Map(
+    messages.map((message) => [message.identity, compileRequestPolicy(message)]),
+  )
 }
 
 /** Throws a TypeError that names the rule when it cannot be expressed; the caller keeps its last good configuration. */
-export function compilePolicy(message: L7Policy): Policy {
+export function compileRequestPolicy(message: L7Policy): RequestPolicy {
   const rules = message.rules.map((rule) => compileRule(rule, message.providers))
   return {
     denials: rules.filter(({ deny }) => deny),
@@ -73,7 +77,7 @@ export function compilePolicy(message: L7Policy): Policy {
   }
 }
 
-function compileRule(rule: L7PolicyRule, providers: readonly JwtProvider[]): Rule {
+function compileRule(rule: L7PolicyRule, providers: readonly JwtProvider[]): RequestRule {
   return {
     text: rule.text,
     deny: rule.deny,
@@ -88,7 +92,7 @@ function compileCondition(
   rule: L7PolicyRule,
   condition: HttpCondition,
   providers: readonly JwtProvider[],
-): Condition {
+): RequestCondition {
   const { methods, paths, headers, claims } = condition
   const known = condition.providers.map((index) => {
     const provider = providers[index]

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-import { HttpCondition, L7Policy, L7PolicyRule } from '@pillion/contract'
 import t from 'tap'
-import { type Decision, evaluate, type Question } from '../../src/authorize/evaluate.ts'
-import { compilePolicy, type Policy } from '../../src/authorize/policy.ts'
+import { HttpCondition, L7Policy, L7PolicyRule } from '../../src/gen/pillion/v1/access.ts'
+import {
+  evaluateRequest,
+  type RequestDecision,
+  type RequestQuestion,
+} from '../../src/requests/evaluate.ts'
+import { compileRequestPolicy, type RequestPolicy } from '../../src/requests/policy.ts'
 
 const issuer = { issuer: 'https://issuer.example' }
 
@@ -18,17 +22,17 @@ type Part = {
 function policyOf(
   rules: Part[],
   rest: { isolation?: string; shadowIsolation?: string },
-): Policy {
+): RequestPolicy {
   const whole = rules.map(({ http, ...rule }) => ({
     ...L7PolicyRule.fromPartial({ peers: [300] }),
     ...rule,
     http: (http ?? []).map((each) => ({ ...HttpCondition.fromPartial({}), ...each })),
   }))
   const base = L7Policy.fromPartial({ identity: 400, providers: [issuer] })
-  return compilePolicy({ ...base, rules: whole, ...rest })
+  return compileRequestPolicy({ ...base, rules: whole, ...rest })
 }
 
-const asked: Question = {
+const asked: RequestQuestion = {
   ...{ caller: 300, port: 8080, method: 'GET', path: '/api/x?q', authority: 'web' },
   ...{ headers: [], token: undefined },
 }
@@ -50,7 +54,7 @@ t.test('of what is isolated, only what a rule allows', (t) => {
     ],
     { isolation },
   )
-  const rows: [Partial<Question>, string, boolean][] = [
+  const rows: [Partial<RequestQuestion>, string, boolean][] = [
     [{}, 'read', true],
     [{ path: '/api' }, 'read', true],
     [{ path: '/apix' }, isolation, false],
@@ -65,7 +69,7 @@ t.test('of what is isolated, only what a rule allows', (t) => {
     [{ caller: 301, method: 'DELETE' }, 'operators', true],
   ]
   for (const [change, by, allowed] of rows) {
-    const { enforced, shadow } = evaluate(policy, { ...asked, ...change })
+    const { enforced, shadow } = evaluateRequest(policy, { ...asked, ...change })
     t.match(enforced, { allowed, by }, JSON.stringify(change))
     t.equal(shadow, undefined)
   }
@@ -91,8 +95,8 @@ t.test('without isolation everything but what is denied', (t) => {
     ],
     {},
   )
-  const denied = (change: Partial<Question>): boolean =>
-    !evaluate(policy, { ...asked, ...change }).enforced.allowed
+  const denied = (change: Partial<RequestQuestion>): boolean =>
+    !evaluateRequest(policy, { ...asked, ...change }).enforced.allowed
   t.notOk(denied({}))
   t.ok(denied({ path: '/admin' }))
   t.ok(denied({ path: '/admin/x' }))
@@ -111,7 +115,7 @@ t.test('a permission by header is about all its values', (t) => {
     { isolation },
   )
   const allowed = (headers: string[]): boolean =>
-    evaluate(policy, { ...asked, headers }).enforced.allowed
+    evaluateRequest(policy, { ...asked, headers }).enforced.allowed
   t.ok(allowed(['x-role', 'boss']))
   t.notOk(allowed(['x-role', 'boss', 'x-role', 'guest']))
   t.notOk(allowed([]))
@@ -138,8 +142,8 @@ t.test('claims of a token', (t) => {
   )
   const [provider] = policy.providers
   if (provider === undefined) throw new Error('no provider')
-  const ask = (claims: Record<string, unknown>, by = provider): Decision =>
-    evaluate(policy, { ...asked, token: { provider: by, claims } }).enforced
+  const ask = (claims: Record<string, unknown>, by = provider): RequestDecision =>
+    evaluateRequest(policy, { ...asked, token: { provider: by, claims } }).enforced
   const roles = (...roles: unknown[]): Record<string, unknown> => ({
     realm: { roles },
     scope: 'read write',
@@ -152,9 +156,9 @@ t.test('claims of a token', (t) => {
   t.match(ask({ 'realm.roles': ['admin'], scope: 'write' }), { allowed: false })
   t.match(ask({}), { allowed: false })
   t.match(ask(roles('admin'), { ...provider }), { allowed: false }, 'of another provider')
-  t.match(evaluate(policy, asked).enforced, { allowed: false, wantsToken: true })
+  t.match(evaluateRequest(policy, asked).enforced, { allowed: false, wantsToken: true })
   t.match(
-    evaluate(policy, { ...asked, caller: 301 }).enforced,
+    evaluateRequest(policy, { ...asked, caller: 301 }).enforced,
     { allowed: false, wantsToken: false },
     'a token would not help',
   )
@@ -166,8 +170,10 @@ t.test('a denial wins over every permission', (t) => {
     [{ text: 'all' }, { text: 'none', deny: true, http: [{ methods: ['GET'] }] }],
     { isolation },
   )
-  t.match(evaluate(policy, asked).enforced, { allowed: false, by: 'none' })
-  t.match(evaluate(policy, { ...asked, method: 'PUT' }).enforced, { allowed: true })
+  t.match(evaluateRequest(policy, asked).enforced, { allowed: false, by: 'none' })
+  t.match(evaluateRequest(policy, { ...asked, method: 'PUT' }).enforced, {
+    allowed: true,
+  })
   t.end()
 })
 
@@ -179,7 +185,7 @@ t.test('Shadow decides nothing, and says what it would', (t) => {
     ],
     { isolation },
   )
-  t.match(evaluate(denying, asked), {
+  t.match(evaluateRequest(denying, asked), {
     enforced: { allowed: true, by: 'all' },
     shadow: { allowed: false, by: 'dry' },
   })
@@ -187,12 +193,12 @@ t.test('Shadow decides nothing, and says what it would', (t) => {
     [{ text: 'dry', shadow: true, http: [{ methods: ['PUT'] }] }],
     { shadowIsolation: 'AccessPolicy shop/dry' },
   )
-  t.match(evaluate(isolating, asked), {
+  t.match(evaluateRequest(isolating, asked), {
     enforced: { allowed: true, by: '' },
     shadow: { allowed: false, by: 'AccessPolicy shop/dry' },
   })
   const opening = policyOf([{ text: 'dry', shadow: true }], { isolation })
-  t.match(evaluate(opening, asked), {
+  t.match(evaluateRequest(opening, asked), {
     enforced: { allowed: false },
     shadow: { allowed: true, by: 'dry' },
   })
