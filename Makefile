@@ -44,7 +44,7 @@ native: bootstrap ## compile the N-API addons and the bench client
 	@for dir in $(NATIVE_DIRS) bench/load; do $(MAKE) -C $$dir; done
 
 gen: bpf ## write generated files again: protobuf, struct layouts, CRDs, chart, reference pages
-	@tools/gen-protobuf.sh packages/contract/src/gen
+	@tools/gen-protobuf.sh .
 	@if [ -f tools/gen-layout.ts ]; then node tools/gen-layout.ts; fi
 	@node tools/gen-docs.ts
 	@node tools/gen-crds.ts

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // How an L7Service balances, limits and protects. Whatever is counted is counted by each node for itself, by each worker of
-// its proxy: no request waits for another node.
+// its proxy: no request waits for another node, but with globalRateLimit for who counts for all.
 import { z } from 'zod'
+import { headerName } from './route-filter.ts'
 import { ruled } from './rule.ts'
-import { duration, list } from './scalar.ts'
+import { dnsName, duration, list, portNumber } from './scalar.ts'
 
 const count = z.int().min(1).max(1_000_000)
 const percent = z.int().min(0).max(100)
@@ -163,6 +164,94 @@ const rateLimit = z.strictObject({
 
 export const rateLimits = list(rateLimit, 8)
 
+/** No request may hang on a service that only counts. */
+const callTimeout = ruled(duration, {
+  cel: "duration(self) >= duration('1ms') && duration(self) <= duration('10s')",
+  holds: (ms) => ms >= 1 && ms <= 10_000,
+  message: 'must be from 1ms to 10s',
+})
+
+const descriptorEntry = ruled(
+  z.strictObject({
+    type: z
+      .enum([
+        ...(['Value', 'Header', 'ServiceAccount', 'Namespace', 'Workload'] as const),
+        ...(['Service', 'RemoteAddress', 'Path', 'Method'] as const),
+      ])
+      .describe(
+        'Where the value comes from. Value: a fixed one. Header: of the request. ServiceAccount, Namespace, Workload: the client, as "namespace/name" or the namespace. Service: the Service that was asked, as "namespace/name". RemoteAddress: of the client. Path: normalised, without query. Method.',
+      ),
+    key: z
+      .string()
+      .min(1)
+      .max(253)
+      .optional()
+      .describe(
+        'Key of the entry. Absent: generic_key of a Value, the name of a Header in lower case; else source_service_account, source_namespace, source_workload, destination_service, remote_address, path or method.',
+      ),
+    value: z.string().min(1).max(1024).optional().describe('The value, of type Value.'),
+    name: headerName
+      .optional()
+      .describe('Name of the header, of type Header; "host" is what was asked for.'),
+  }),
+  {
+    cel: "has(self.value) == (self.type == 'Value')",
+    holds: ({ type, value }) => (value !== undefined) === (type === 'Value'),
+    message: 'is for Value, and needed there',
+    path: ['value'],
+  },
+  {
+    cel: "has(self.name) == (self.type == 'Header')",
+    holds: ({ type, name }) => (name !== undefined) === (type === 'Header'),
+    message: 'is for Header, and needed there',
+    path: ['name'],
+  },
+)
+
+const descriptor = z.strictObject({
+  entries: z
+    .array(descriptorEntry)
+    .min(1)
+    .max(8)
+    .describe('Pairs of key and value, in the order in which the service knows them.'),
+})
+
+const globalRateLimit = z.strictObject({
+  service: z
+    .strictObject({
+      namespace: dnsName
+        .optional()
+        .describe('Namespace of the Service. Absent: that of this object.'),
+      name: dnsName.describe('Name of the Service.'),
+      port: portNumber.describe('Number of its port.'),
+    })
+    .describe(
+      'The rate limit service: whatever speaks the gRPC protocol of Envoy (envoy.service.ratelimit.v3).',
+    ),
+  domain: z
+    .string()
+    .min(1)
+    .max(253)
+    .describe('Under which the service knows the descriptors.'),
+  timeout: callTimeout
+    .prefault('50ms')
+    .describe('How long a request waits for its answer, 1ms to 10s.'),
+  failureMode: z
+    .enum(['Open', 'Closed'])
+    .default('Open')
+    .describe(
+      'Requests that the service does not answer about are let through (Open) or get 503 (Closed).',
+    ),
+  hits: count.optional().describe('What a request counts. Absent: 1.'),
+  descriptors: z
+    .array(descriptor)
+    .min(1)
+    .max(8)
+    .describe(
+      'What the service is asked about; over the limit of one is over the limit. A descriptor is left out when something of it is not there; without any the service is not asked.',
+    ),
+})
+
 export const connectionPool = z.strictObject({
   idleTimeout: interval
     .optional()
@@ -237,6 +326,11 @@ export const trafficFields = {
   rateLimits: rateLimits.describe(
     'Limits of requests over time; beyond one of them the answer is 429. Absent: none.',
   ),
+  globalRateLimit: globalRateLimit
+    .optional()
+    .describe(
+      'Limits that a service counts for the whole cluster; asked after rateLimits, beyond them the answer is 429. Absent: none.',
+    ),
   connectionPool: connectionPool
     .optional()
     .describe('How long connections to endpoints are kept.'),

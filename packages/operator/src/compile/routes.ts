@@ -2,7 +2,7 @@
 // PURE: the route tables of declared ServicePorts, sorted by the precedence of the Gateway API. O(routes), whenever a route,
 // an L7Service or the set of Services changed.
 import { type RouteRule, type RouteTable, keep } from '@pillion/contract'
-import type { ApiObject } from '../api/object.ts'
+import { type ApiObject, keyOf } from '../api/object.ts'
 import type { RouteRetry } from '../api/route.ts'
 import type { SessionPersistence } from '../api/session.ts'
 import type { Retries } from '../api/mesh.ts'
@@ -20,14 +20,15 @@ import {
   httpMatch,
   precedence,
 } from './matches.ts'
+import { limitServiceOf } from './limit-service.ts'
 import { numberOf, type Pool } from './pool.ts'
 import { compileTraffic } from './traffic.ts'
 
 export interface Routes {
   readonly tables: ReadonlyMap<string, RouteTable>
-  /** ServicePorts that a proxy has to know: declared ones, and where their routes lead. */
+  /** ServicePorts that a proxy has to know: declared ones, where their routes lead, and rate limit services. */
   readonly reachable: ReadonlySet<string>
-  /** ResolvedRefs of every route that applies somewhere. */
+  /** ResolvedRefs of every route that applies somewhere, and of every L7Service that refers to a rate limit service. */
   readonly conditions: ReadonlyMap<string, Condition>
 }
 
@@ -60,6 +61,7 @@ export function compileRoutes(
   }
   const tables = new Map<string, RouteTable>()
   const reachable = new Set<string>(declarations.keys())
+  const limitConditions = new Map<string, Condition>()
   for (const [name, declaration] of declarations) {
     const serviceId = numberOf(ids, name)
     // Oldest first; the sort by precedence is stable and keeps this order among equals.
@@ -77,8 +79,19 @@ export function compileRoutes(
       ),
     ]
     const hasRoutes = producers.length + consumers.length > 0
+    const { l7Service } = declaration
+    const limit = l7Service && limitServiceOf(snapshot, l7Service)
+    if (limit !== undefined && l7Service !== undefined)
+      limitConditions.set(keyOf(l7Service), limit.condition)
     if (!hasRoutes && !hasDefaults(declaration)) continue
-    tables.set(name, { serviceId, rules, hasRoutes, ...defaults(declaration) })
+    const limitPort = limit?.servicePort ?? ''
+    tables.set(name, {
+      serviceId,
+      rules,
+      hasRoutes,
+      ...defaults(declaration, limitPort),
+    })
+    if (limitPort !== '') reachable.add(limitPort)
     for (const servicePort of rules.flatMap(destinations)) {
       if (servicePort !== '') reachable.add(servicePort)
     }
@@ -86,7 +99,7 @@ export function compileRoutes(
   return {
     tables: keep(tables, previous?.tables),
     reachable,
-    conditions: refs.conditions(),
+    conditions: new Map([...refs.conditions(), ...limitConditions]),
   }
 }
 
@@ -102,7 +115,7 @@ function destinations({ backends, filters }: RouteRule): string[] {
 function hasDefaults({ l7Service, retryConstraint }: Declaration): boolean {
   const spec = l7Service?.spec
   const own = spec?.timeouts ?? spec?.retries ?? spec?.retryBudget
-  return (own ?? retryConstraint ?? (spec && compileTraffic(spec))) !== undefined
+  return (own ?? retryConstraint ?? (spec && compileTraffic(spec, ''))) !== undefined
 }
 
 /** The L7Service is about this mesh and this port, so it says more than the standard's policy for the whole Service. */
@@ -124,6 +137,7 @@ function budgetOf({
 
 function defaults(
   declaration: Declaration,
+  limitPort: string,
 ): Omit<RouteTable, 'serviceId' | 'rules' | 'hasRoutes'> {
   const spec = declaration.l7Service?.spec
   const { timeouts, retries } = spec ?? {}
@@ -132,7 +146,7 @@ function defaults(
     requestTimeoutMs: timeouts?.request ?? 0,
     backendTimeoutMs: timeouts?.backendRequest ?? 0,
     retry: retries && serviceRetry(retries),
-    traffic: spec && compileTraffic(spec),
+    traffic: spec && compileTraffic(spec, limitPort),
   }
 }
 

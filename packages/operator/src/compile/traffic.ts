@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // PURE: what an L7Service says of balancing, limits and protection -> Traffic of the contract.
-import { Algorithm, HashSource, LimitScope, type Traffic } from '@pillion/contract'
+import {
+  Algorithm,
+  DescriptorSource,
+  HashSource,
+  LimitScope,
+  type Traffic,
+} from '@pillion/contract'
 import type { TrafficSpec } from '../api/traffic.ts'
 
 const algorithms = {
@@ -24,8 +30,27 @@ const scopes = {
   Identity: LimitScope.IDENTITY,
 } as const
 
-/** undefined when nothing is said: the proxy's defaults apply. */
-export function compileTraffic(spec: TrafficSpec): Traffic | undefined {
+/** With the keys that entries have without one; those that Envoy has as well are Envoy's. */
+const descriptorSources = {
+  Value: [DescriptorSource.VALUE, 'generic_key'],
+  Header: [DescriptorSource.HEADER, ''],
+  ServiceAccount: [DescriptorSource.SERVICE_ACCOUNT, 'source_service_account'],
+  Namespace: [DescriptorSource.NAMESPACE, 'source_namespace'],
+  Workload: [DescriptorSource.WORKLOAD, 'source_workload'],
+  Service: [DescriptorSource.SERVICE, 'destination_service'],
+  RemoteAddress: [DescriptorSource.REMOTE_ADDRESS, 'remote_address'],
+  Path: [DescriptorSource.PATH, 'path'],
+  Method: [DescriptorSource.METHOD, 'method'],
+} as const
+
+/**
+ * undefined when nothing is said: the proxy's defaults apply. `limitPort`: the ServicePort of the rate limit service, '' when
+ * the reference is invalid.
+ */
+export function compileTraffic(
+  spec: TrafficSpec,
+  limitPort: string,
+): Traffic | undefined {
   const { circuitBreaker: breaker, connectionPool: pool, retryThrottling } = spec
   const traffic: Traffic = {
     balancing: spec.loadBalancing && balancingOf(spec.loadBalancing),
@@ -42,6 +67,7 @@ export function compileTraffic(spec: TrafficSpec): Traffic | undefined {
       intervalMs: interval,
       burst: burst ?? requests,
     })),
+    globalRateLimit: spec.globalRateLimit && limitOf(spec.globalRateLimit, limitPort),
     connectionPool: pool && {
       idleMs: pool.idleTimeout ?? 0,
       maxAgeMs: pool.maxAge ?? 0,
@@ -84,6 +110,27 @@ function ejectionOf(spec: Part<'outlierEjection'>): Traffic['outlierEjection'] {
     maxEjectionMs: spec.maxEjectionTime,
     maxEjectedPercent: spec.maxEjectedPercent,
     panicPercent: spec.panicThresholdPercent,
+  }
+}
+
+function limitOf(
+  spec: Part<'globalRateLimit'>,
+  servicePort: string,
+): Traffic['globalRateLimit'] {
+  return {
+    servicePort,
+    domain: spec.domain,
+    timeoutMs: spec.timeout,
+    failClosed: spec.failureMode === 'Closed',
+    hits: spec.hits ?? 1,
+    descriptors: spec.descriptors.map(({ entries }) => ({
+      entries: entries.map(({ type, key, value, name = '' }) => {
+        const [source, usual] = descriptorSources[type]
+        const header = name.toLowerCase()
+        const fallback = usual === '' ? header : usual
+        return { source, key: key ?? fallback, text: value ?? header }
+      }),
+    })),
   }
 }
 

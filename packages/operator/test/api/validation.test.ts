@@ -122,6 +122,17 @@ const cases: readonly (readonly [string, readonly string[]])[] = [
   ],
   [l7('{targetRef: {name: web}}'), [`${inL7}.protocol: missing`]],
   [
+    l7(
+      `{targetRef: {name: web}, protocol: http, globalRateLimit: {service: {name: limits, port: 8081}, domain: shop, timeout: 11s, descriptors: [{entries: [{type: Header}, {type: Path, value: x}]}, {entries: []}]}}`,
+    ),
+    [
+      `${inL7}.globalRateLimit.timeout: must be from 1ms to 10s`,
+      `${inL7}.globalRateLimit.descriptors[0].entries[0].name: is for Header, and needed there`,
+      `${inL7}.globalRateLimit.descriptors[0].entries[1].value: is for Value, and needed there`,
+      `${inL7}.globalRateLimit.descriptors[1].entries: must have at least 1 item(s)`,
+    ],
+  ],
+  [
     l7('{targetRef: {name: web}, protocol: tcp}'),
     [`${inL7}.protocol: must be one of "http", "http2", "grpc"`],
   ],

@@ -71,6 +71,7 @@ t.test('every part, with its defaults', async (t) => {
       { scope: LimitScope.SERVICE, requests: 5, intervalMs: 1000, burst: 5 },
       { scope: LimitScope.IDENTITY, requests: 1, intervalMs: 60_000, burst: 3 },
     ],
+    globalRateLimit: undefined,
     connectionPool: { idleMs: 0, maxAgeMs: 60_000, maxRequests: 0 },
     faults: {
       delayShare: 0,

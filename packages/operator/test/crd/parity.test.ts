@@ -58,6 +58,13 @@ const labels = (count: number): object =>
   Object.fromEntries(many(count, (i) => [`l${i}`, 'x']))
 
 const balancing = (value: object): RawObject => l7({ loadBalancing: value })
+const globalLimit = (entry: object, rest: object = {}): RawObject =>
+  l7({
+    globalRateLimit: {
+      ...{ service: { name: 'limits', port: 8081 }, domain: 'shop' },
+      ...{ descriptors: [{ entries: [entry] }], ...rest },
+    },
+  })
 
 const valid: readonly RawObject[] = [
   object('Mesh', {}),
@@ -81,6 +88,9 @@ const valid: readonly RawObject[] = [
   }),
   l7({ outlierEjection: { successRate: {} }, circuitBreaker: {}, connectionPool: {} }),
   l7({ faults: { abort: { percent: 0.0001 } }, retryThrottling: {} }),
+  globalLimit({ type: 'Header', name: 'X-User', key: 'user' }, { timeout: '10s' }),
+  globalLimit({ type: 'Value', value: 'a b' }, { failureMode: 'Closed', hits: 3 }),
+  globalLimit({ type: 'Path' }, { service: { namespace: 'ops', name: 'a', port: 1 } }),
   object('AccessPolicy', {}),
   object('AccessPolicy', { rules: null }),
   selector({ matchLabels: labels(16) }),
@@ -134,6 +144,16 @@ const refusedBySchema: readonly (readonly [RawObject, string])[] = [
   [l7({ circuitBreaker: { maxRequests: 0 } }), 'spec.circuitBreaker.maxRequests'],
   [l7({ rateLimits: [{ interval: '1s' }] }), 'spec.rateLimits[0].requests'],
   [l7({ faults: { abort: { percent: 101 } } }), 'spec.faults.abort.percent'],
+  [globalLimit({}), 'spec.globalRateLimit.descriptors[0].entries[0].type'],
+  [globalLimit({ type: 'Path' }, { domain: '' }), 'spec.globalRateLimit.domain'],
+  [
+    globalLimit({ type: 'Path' }, { descriptors: [] }),
+    'spec.globalRateLimit.descriptors',
+  ],
+  [
+    globalLimit({ type: 'Path' }, { service: { name: 'limits' } }),
+    'spec.globalRateLimit.service.port',
+  ],
   [retries({ attempts: 101 }), 'spec.retries.attempts'],
   [retries({ codes: [200] }), 'spec.retries.codes[0]'],
   [retries({ codes: [503, 503] }), 'spec.retries.codes'],
@@ -214,6 +234,9 @@ const refusedByRule: readonly RawObject[] = [
   }),
   balancing({ slowStart: '9ms' }),
   l7({ rateLimits: [{ requests: 1, interval: '0s' }] }),
+  globalLimit({ type: 'Header' }),
+  globalLimit({ type: 'Path', value: 'x' }),
+  globalLimit({ type: 'Path' }, { timeout: '11s' }),
   l7({ outlierEjection: { interval: '25h' } }),
   l7({ outlierEjection: { baseEjectionTime: '0s' } }),
   l7({ outlierEjection: { maxEjectionTime: '24h1ms' } }),

@@ -9,7 +9,7 @@ import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 
 /**
  * How requests to a declared service are balanced, limited and kept away from endpoints in trouble. Everything is counted
- * by each worker of each node's proxy for itself: nothing is shared between nodes.
+ * by each worker of each node's proxy for itself: nothing is shared between nodes but what a rate limit service counts.
  */
 
 export const Algorithm = {
@@ -118,6 +118,64 @@ export function limitScopeToJSON(object: LimitScope): string {
   }
 }
 
+export const DescriptorSource = {
+  UNSPECIFIED: 0,
+  VALUE: 1,
+  HEADER: 2,
+  /** SERVICE_ACCOUNT - Of the client: "namespace/name", its namespace, "namespace/name". */
+  SERVICE_ACCOUNT: 3,
+  NAMESPACE: 4,
+  WORKLOAD: 5,
+  /** SERVICE - That was asked for, "namespace/name". */
+  SERVICE: 6,
+  REMOTE_ADDRESS: 7,
+  /** PATH - Normalised, without query. */
+  PATH: 8,
+  METHOD: 9,
+} as const;
+
+export type DescriptorSource = typeof DescriptorSource[keyof typeof DescriptorSource];
+
+export namespace DescriptorSource {
+  export type UNSPECIFIED = typeof DescriptorSource.UNSPECIFIED;
+  export type VALUE = typeof DescriptorSource.VALUE;
+  export type HEADER = typeof DescriptorSource.HEADER;
+  export type SERVICE_ACCOUNT = typeof DescriptorSource.SERVICE_ACCOUNT;
+  export type NAMESPACE = typeof DescriptorSource.NAMESPACE;
+  export type WORKLOAD = typeof DescriptorSource.WORKLOAD;
+  export type SERVICE = typeof DescriptorSource.SERVICE;
+  export type REMOTE_ADDRESS = typeof DescriptorSource.REMOTE_ADDRESS;
+  export type PATH = typeof DescriptorSource.PATH;
+  export type METHOD = typeof DescriptorSource.METHOD;
+}
+
+export function descriptorSourceToJSON(object: DescriptorSource): string {
+  switch (object) {
+    case DescriptorSource.UNSPECIFIED:
+      return "DESCRIPTOR_SOURCE_UNSPECIFIED";
+    case DescriptorSource.VALUE:
+      return "DESCRIPTOR_SOURCE_VALUE";
+    case DescriptorSource.HEADER:
+      return "DESCRIPTOR_SOURCE_HEADER";
+    case DescriptorSource.SERVICE_ACCOUNT:
+      return "DESCRIPTOR_SOURCE_SERVICE_ACCOUNT";
+    case DescriptorSource.NAMESPACE:
+      return "DESCRIPTOR_SOURCE_NAMESPACE";
+    case DescriptorSource.WORKLOAD:
+      return "DESCRIPTOR_SOURCE_WORKLOAD";
+    case DescriptorSource.SERVICE:
+      return "DESCRIPTOR_SOURCE_SERVICE";
+    case DescriptorSource.REMOTE_ADDRESS:
+      return "DESCRIPTOR_SOURCE_REMOTE_ADDRESS";
+    case DescriptorSource.PATH:
+      return "DESCRIPTOR_SOURCE_PATH";
+    case DescriptorSource.METHOD:
+      return "DESCRIPTOR_SOURCE_METHOD";
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum DescriptorSource");
+  }
+}
+
 /** Absent parts: least request, no limit but the proxy's own options, no ejection, no fault. */
 export interface Traffic {
   balancing: Balancing | undefined;
@@ -129,7 +187,11 @@ export interface Traffic {
   rateLimits: RateLimit[];
   connectionPool: ConnectionPool | undefined;
   faults: Faults | undefined;
-  retryThrottling: RetryThrottling | undefined;
+  retryThrottling:
+    | RetryThrottling
+    | undefined;
+  /** Asked after `rate_limits`. */
+  globalRateLimit: GlobalRateLimit | undefined;
 }
 
 export interface Balancing {
@@ -190,6 +252,35 @@ export interface RateLimit {
   burst: number;
 }
 
+/**
+ * A service that counts for the whole cluster is asked about every request, by Envoy's rate limit protocol
+ * (envoy.service.ratelimit.v3).
+ */
+export interface GlobalRateLimit {
+  /** Name of its ServicePort; empty: the reference is invalid, and every request is one that it did not answer. */
+  servicePort: string;
+  domain: string;
+  /** How long a request waits for the answer. */
+  timeoutMs: number;
+  /** Requests without an answer are refused; false: let through. */
+  failClosed: boolean;
+  /** What a request counts. */
+  hits: number;
+  /** One whose entries are not all there is left out; without any the service is not asked. */
+  descriptors: LimitDescriptor[];
+}
+
+export interface LimitDescriptor {
+  entries: DescriptorEntry[];
+}
+
+export interface DescriptorEntry {
+  key: string;
+  source: DescriptorSource;
+  /** The value, or the name of the header in lower case. */
+  text: string;
+}
+
 /** Of upstream connections; 0: as the proxy's options say, or no limit. */
 export interface ConnectionPool {
   idleMs: number;
@@ -223,6 +314,7 @@ function createBaseTraffic(): Traffic {
     connectionPool: undefined,
     faults: undefined,
     retryThrottling: undefined,
+    globalRateLimit: undefined,
   };
 }
 
@@ -248,6 +340,9 @@ export const Traffic: MessageFns<Traffic> = {
     }
     if (message.retryThrottling !== undefined) {
       RetryThrottling.encode(message.retryThrottling, writer.uint32(58).fork()).join();
+    }
+    if (message.globalRateLimit !== undefined) {
+      GlobalRateLimit.encode(message.globalRateLimit, writer.uint32(66).fork()).join();
     }
     return writer;
   },
@@ -321,6 +416,14 @@ export const Traffic: MessageFns<Traffic> = {
             message.retryThrottling = RetryThrottling.decode(reader, reader.uint32());
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.globalRateLimit = GlobalRateLimit.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -356,6 +459,9 @@ export const Traffic: MessageFns<Traffic> = {
     if (message.retryThrottling !== undefined) {
       obj.retryThrottling = RetryThrottling.toJSON(message.retryThrottling);
     }
+    if (message.globalRateLimit !== undefined) {
+      obj.globalRateLimit = GlobalRateLimit.toJSON(message.globalRateLimit);
+    }
     return obj;
   },
 
@@ -382,6 +488,9 @@ export const Traffic: MessageFns<Traffic> = {
       : undefined;
     message.retryThrottling = (object.retryThrottling !== undefined && object.retryThrottling !== null)
       ? RetryThrottling.fromPartial(object.retryThrottling)
+      : undefined;
+    message.globalRateLimit = (object.globalRateLimit !== undefined && object.globalRateLimit !== null)
+      ? GlobalRateLimit.fromPartial(object.globalRateLimit)
       : undefined;
     return message;
   },
@@ -994,6 +1103,300 @@ export const RateLimit: MessageFns<RateLimit> = {
     message.requests = object.requests ?? 0;
     message.intervalMs = object.intervalMs ?? 0;
     message.burst = object.burst ?? 0;
+    return message;
+  },
+};
+
+function createBaseGlobalRateLimit(): GlobalRateLimit {
+  return { servicePort: "", domain: "", timeoutMs: 0, failClosed: false, hits: 0, descriptors: [] };
+}
+
+export const GlobalRateLimit: MessageFns<GlobalRateLimit> = {
+  encode(message: GlobalRateLimit, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.servicePort !== "") {
+      writer.uint32(10).string(message.servicePort);
+    }
+    if (message.domain !== "") {
+      writer.uint32(18).string(message.domain);
+    }
+    if (message.timeoutMs !== 0) {
+      writer.uint32(24).uint32(message.timeoutMs);
+    }
+    if (message.failClosed !== false) {
+      writer.uint32(32).bool(message.failClosed);
+    }
+    if (message.hits !== 0) {
+      writer.uint32(40).uint32(message.hits);
+    }
+    for (const v of message.descriptors) {
+      LimitDescriptor.encode(v!, writer.uint32(50).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GlobalRateLimit {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGlobalRateLimit();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.servicePort = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.domain = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.timeoutMs = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.failClosed = reader.bool();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.hits = reader.uint32();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.descriptors.push(LimitDescriptor.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  toJSON(message: GlobalRateLimit): unknown {
+    const obj: any = {};
+    if (message.servicePort !== "") {
+      obj.servicePort = message.servicePort;
+    }
+    if (message.domain !== "") {
+      obj.domain = message.domain;
+    }
+    if (message.timeoutMs !== 0) {
+      obj.timeoutMs = Math.round(message.timeoutMs);
+    }
+    if (message.failClosed !== false) {
+      obj.failClosed = message.failClosed;
+    }
+    if (message.hits !== 0) {
+      obj.hits = Math.round(message.hits);
+    }
+    if (message.descriptors?.length) {
+      obj.descriptors = message.descriptors.map((e) => LimitDescriptor.toJSON(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<GlobalRateLimit>, I>>(base?: I): GlobalRateLimit {
+    return GlobalRateLimit.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GlobalRateLimit>, I>>(object: I): GlobalRateLimit {
+    const message = createBaseGlobalRateLimit();
+    message.servicePort = object.servicePort ?? "";
+    message.domain = object.domain ?? "";
+    message.timeoutMs = object.timeoutMs ?? 0;
+    message.failClosed = object.failClosed ?? false;
+    message.hits = object.hits ?? 0;
+    message.descriptors = object.descriptors?.map((e) => LimitDescriptor.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseLimitDescriptor(): LimitDescriptor {
+  return { entries: [] };
+}
+
+export const LimitDescriptor: MessageFns<LimitDescriptor> = {
+  encode(message: LimitDescriptor, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.entries) {
+      DescriptorEntry.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LimitDescriptor {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLimitDescriptor();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.entries.push(DescriptorEntry.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  toJSON(message: LimitDescriptor): unknown {
+    const obj: any = {};
+    if (message.entries?.length) {
+      obj.entries = message.entries.map((e) => DescriptorEntry.toJSON(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<LimitDescriptor>, I>>(base?: I): LimitDescriptor {
+    return LimitDescriptor.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<LimitDescriptor>, I>>(object: I): LimitDescriptor {
+    const message = createBaseLimitDescriptor();
+    message.entries = object.entries?.map((e) => DescriptorEntry.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseDescriptorEntry(): DescriptorEntry {
+  return { key: "", source: 0, text: "" };
+}
+
+export const DescriptorEntry: MessageFns<DescriptorEntry> = {
+  encode(message: DescriptorEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.source !== 0) {
+      writer.uint32(16).int32(message.source);
+    }
+    if (message.text !== "") {
+      writer.uint32(26).string(message.text);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DescriptorEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDescriptorEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.source = reader.int32() as any;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.text = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  toJSON(message: DescriptorEntry): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.source !== 0) {
+      obj.source = descriptorSourceToJSON(message.source);
+    }
+    if (message.text !== "") {
+      obj.text = message.text;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<DescriptorEntry>, I>>(base?: I): DescriptorEntry {
+    return DescriptorEntry.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<DescriptorEntry>, I>>(object: I): DescriptorEntry {
+    const message = createBaseDescriptorEntry();
+    message.key = object.key ?? "";
+    message.source = object.source ?? 0;
+    message.text = object.text ?? "";
     return message;
   },
 };
