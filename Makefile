@@ -19,10 +19,10 @@ MANIFESTS := package.json pnpm-lock.yaml pnpm-workspace.yaml $(wildcard packages
 C_SOURCES := $(wildcard bpf/*.c bpf/include/pillion/*.h packages/*/native/*.c packages/*/native/*.h \
 	bench/load/*.c test/*/*.c packages/*/test/*.c packages/*/test/support/*.c)
 
-.PHONY: help bootstrap bpf native gen build check static format test test-kernels test-corpora bench bench-propagation bench-scale bench-streams soak bench-telemetry bench-reconnect demo apiserver images clean distclean
+.PHONY: help bootstrap bpf native gen build check static format test test-kernels test-corpora test-h2spec bench bench-propagation bench-scale bench-streams soak bench-telemetry bench-reconnect demo apiserver images clean distclean
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 bootstrap: .cache/pnpm.stamp ## install what is missing: Debian packages (as root), Node 24, pnpm, dependencies
 
@@ -78,6 +78,10 @@ test-kernels: build ## boot Debian's kernels in qemu, try everything there; writ
 test-corpora: build ## throw all inputs below CORPORA at every listener and upstream of the proxy, ROUNDS (25) times
 	@PILLION_CORPORA='$(CORPORA)' PILLION_CORPORA_ROUNDS='$(or $(ROUNDS),25)' TAP=1 TAP_TIMEOUT=0 \
 		node packages/node-l7-proxy/test/hostile/corpora.test.ts
+
+# H2SPEC: the path of the conformance checker h2spec, which is not among Debian's packages.
+test-h2spec: build ## run the HTTP/2 conformance checker at H2SPEC against the proxy
+	@node packages/node-l7-proxy/test/conformance-http2/checker.ts '$(H2SPEC)' -S
 
 bench: build ## measure Pillion beside its peers; writes bench/results
 	@node bench/run.ts $(BENCH_FLAGS)
