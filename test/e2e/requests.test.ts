@@ -49,6 +49,22 @@ t.test('other requests, other callers', async (t) => {
   t.strictSame(await codes('other', 'api/public'), ['403'])
 })
 
+t.test('explain and config policies say the same', async (t) => {
+  const ask = (...more: string[]) => must(['explain', 'e2e/web', 'e2e/api:80', ...more])
+  t.match(
+    await ask(),
+    /allowed, carried by the proxy[^]*GET \/public\* +AccessPolicy e2e\/api/,
+  )
+  t.match(await ask('--path', '/public/x'), /GET \/public\/x goes on to the endpoint/)
+  t.match(await ask('--path', '/public/../secret'), /403 REQUEST_DENIED/)
+  const other = await must(['explain', 'e2e/other', 'e2e/api:80'])
+  t.match(other, /denied: the proxy answers 403[^]*none is about this caller/)
+  t.match(
+    await must(['config', 'policies', 'node-1']),
+    /requests +allow +e2e\/web \(\d+\) +8080\/TCP +GET \/public\*/,
+  )
+})
+
 t.test('nobody goes around the proxy', async (t) => {
   for (const pod of ['api-1', 'api-2']) {
     const address = await addressOf(pod)

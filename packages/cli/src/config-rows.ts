@@ -2,21 +2,27 @@
 // Rows of tables from the operator's /debug/config. Pure. Enums are the contract's.
 import {
   Action,
+  compileRequestPolicy,
   FailureMode,
   L7Protocol,
   MatchKind,
   type Endpoint,
   type Identity,
+  judgedBit,
+  type L7Policy,
+  type RequestRule,
   type RouteTable,
   type Rule,
   type ServicePort,
   type StringMatch,
   type SubjectPolicy,
+  withoutJudged,
   type Workload,
 } from '@pillion/contract'
+import { requestTexts } from './requests.ts'
 
 /** Resources as JSON has them: records, and addresses as text. */
-export type Resources = Readonly<Record<string, unknown>>
+export type Resources = Readonly<Record<string, object | undefined>>
 
 export interface Rows {
   readonly head: readonly string[]
@@ -134,9 +140,15 @@ export function policyRows(resources: Resources): Rows {
       isolated: policy.isolated && shadows.has(policy.isolationRule),
       entries: policy.entries.filter(({ rule }) => shadows.has(rule)),
     }
-  const who = (id: number): string =>
+  const named = (id: number): string =>
     id === 0 ? 'anyone' : (identities.get(id) ?? `identity ${id}`)
-  const rows = entries<SubjectPolicy>(resources, 'subjectPolicy').flatMap(
+  // Whose requests a proxy has let through has a number of its own; as a subject it says what the caller's says.
+  const who = (id: number): string =>
+    id >= judgedBit ? `${named(withoutJudged(id))}, by its proxy` : named(id)
+  const subjects = entries<SubjectPolicy>(resources, 'subjectPolicy').filter(
+    ([, { identity }]) => identity < judgedBit,
+  )
+  const connections = subjects.flatMap(
     ([, { identity, ingress, egress, shadowIngress, shadowEgress }]) =>
       [
         { name: 'ingress', policy: ingress },
@@ -151,14 +163,42 @@ export function policyRows(resources: Resources): Rows {
           entry.action === Action.DENY ? 'deny' : 'allow',
           who(entry.peer),
           portText(entry),
+          '-',
           rules.get(entry.rule) ?? '-',
         ])
-        const rest = [who(identity), name, 'deny', 'anyone else', 'any']
+        const rest = [who(identity), name, 'deny', 'anyone else', 'any', '-']
         const because = rules.get(policy.isolationRule) ?? '-'
         return policy.isolated ? [...listed, [...rest, because]] : listed
       }),
   )
-  return { head: ['SUBJECT', 'DIRECTION', 'ACTION', 'PEER', 'PORT', 'RULE'], rows }
+  const requests = entries<L7Policy>(resources, 'l7Policy').flatMap(([, message]) => {
+    const { denials, permissions } = compileRequestPolicy(message)
+    return [...denials, ...permissions]
+      .filter(({ http }) => http.length > 0)
+      .flatMap((rule) => requestRows(who(message.identity), rule, who))
+  })
+  const head = ['SUBJECT', 'DIRECTION', 'ACTION', 'PEER', 'PORT', 'REQUEST', 'RULE']
+  return { head, rows: [...connections, ...requests] }
+}
+
+/** What the proxy asks: a row for each caller and each condition, of which one must hold. */
+function requestRows(
+  subject: string,
+  rule: RequestRule,
+  who: (identity: number) => string,
+): string[][] {
+  const { deny, shadow, peers, ports, text } = rule
+  const direction = shadow ? 'shadow requests' : 'requests'
+  const range = ports.map(({ first, last }) =>
+    first === last ? `${first}` : `${first}-${last}`,
+  )
+  const port = ports.length === 0 ? 'any' : `${range.join(', ')}/TCP`
+  return [...(peers ?? [0])].flatMap((peer) =>
+    requestTexts(rule).map((request) => [
+      ...[subject, direction, deny ? 'deny' : 'allow', who(peer)],
+      ...[port, request, text],
+    ]),
+  )
 }
 
 type PolicyEntry = NonNullable<SubjectPolicy['ingress']>['entries'][number]

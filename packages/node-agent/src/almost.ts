@@ -6,6 +6,7 @@ import {
   type DirectionPolicy,
   type Identity,
   type SubjectPolicy,
+  withoutJudged,
 } from '@pillion/contract'
 import { Direction, nearest, type Judgement, type Nearest } from '@pillion/ebpf-l4'
 import type { Names } from './names.ts'
@@ -40,9 +41,11 @@ export function almostAllowed(
   const selected = names.resources.subjectPolicy.get(String(subject))
   const policy = selected && policyOf(selected, direction)
   if (denied.allowed || policy?.isolationRule !== denied.ruleId) return undefined
-  const asked = names.resources.identity.get(String(peer))
+  const { identity } = names.resources
+  const whoIs = (id: number) => identity.get(String(withoutJudged(id)))
+  const asked = whoIs(peer)
   const found = nearest(policy, { peer, protocol, port }, (other) =>
-    likeness(asked, names.resources.identity.get(String(other))),
+    likeness(asked, whoIs(other)),
   )
   if (found === undefined) return undefined
   return words(names, found, attempt, isEgress ? 'to' : 'from')
@@ -105,7 +108,7 @@ export function protocolText(protocol: number): string {
  */
 function peersText(names: Names, peers: readonly number[]): string {
   const { identity } = names.resources
-  const known = peers.map((id) => identity.get(String(id)))
+  const known = peers.map((id) => identity.get(String(withoutJudged(id))))
   const [first, ...others] = known
   if (first !== undefined && first.namespace !== '') {
     const common = Object.entries(first.labels).filter(([key, value]) =>

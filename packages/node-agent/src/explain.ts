@@ -5,6 +5,7 @@ import {
   formatAddress,
   formatEndpoint,
   isMappedIPv4,
+  judgedBit,
   L7Protocol,
   l7ProtocolToJSON,
   Protocol,
@@ -40,6 +41,15 @@ export interface Explanation {
   readonly nearest?: string
   /** Allowed, but this rule of a policy in Shadow mode would deny it. */
   readonly shadow?: string
+  /** Identity of the source. */
+  readonly source: number
+  /** Who may answer, once each. */
+  readonly targets: readonly Target[]
+}
+
+export interface Target {
+  readonly identity: number
+  readonly port: number
 }
 
 export interface Step {
@@ -56,6 +66,8 @@ export interface ExplainInput {
   readonly acceleration: 'off' | 'on' | 'auto'
   /** Uids of pods whose identity is in the kernel. */
   readonly admitted: ReadonlySet<string>
+  /** Identities that the proxy connects to with judgedBit, as rules for requests there are about the source. */
+  readonly judged: ReadonlySet<number>
 }
 
 /** `from` is namespace/pod or an address; `to` namespace/service, namespace/pod or an address, with :port. */
@@ -64,10 +76,8 @@ export function explain(input: ExplainInput, from: string, to: string): Explanat
 }
 
 /** One place where the connection may end. */
-interface Destination {
+interface Destination extends Target {
   readonly address: Buffer
-  readonly port: number
-  readonly identity: number
 }
 
 interface Source {
@@ -84,6 +94,8 @@ class Explainer {
   readonly #input: ExplainInput
   readonly #names: Names
   readonly #steps: Step[] = []
+  #from = 0
+  #targets: Target[] = []
 
   constructor(input: ExplainInput) {
     this.#input = input
@@ -92,6 +104,7 @@ class Explainer {
 
   explain(from: string, to: string): Explanation {
     const source = this.#source(from)
+    this.#from = source.identity
     const { host, port } = splitPort(to)
     const asked = findService(this.#input.resources, host, port)
     if (asked === undefined) {
@@ -175,7 +188,7 @@ class Explainer {
       service.l7Protocol !== L7Protocol.UNSPECIFIED && service.protocol === Protocol.TCP
     if (!declared) this.#add('L7', 'not declared: carried by the kernel')
     const l7 = declared && this.#proxyPath(service)
-    if (l7 === 'refused') return { verdict: 'deny', gear: 3, steps: this.#steps }
+    if (l7 === 'refused') return this.#explanation('deny', 3)
     if (locality !== undefined) this.#add('locality', locality)
     const { affinitySeconds } = service
     if (affinitySeconds > 0 && candidates.length > 1) {
@@ -192,7 +205,7 @@ class Explainer {
         'connect',
         l7 === 'proxy' ? 'the proxy answers 503' : 'refused at once: ECONNREFUSED',
       )
-      return { verdict: 'deny', gear: l7 === 'proxy' ? 3 : 0, steps: this.#steps }
+      return this.#explanation('deny', l7 === 'proxy' ? 3 : 0)
     }
     return this.#judge(source, candidates, service.protocol, l7 === 'proxy' ? 3 : 0)
   }
@@ -239,24 +252,30 @@ class Explainer {
     gear: 0 | 3,
   ): Explanation {
     const byIdentity = Map.groupBy(destinations, (d) => `${d.identity} ${d.port}`)
-    const judgements = [...byIdentity.values()].flatMap(([first]) =>
-      first === undefined ? [] : [this.#judgeOne(source.identity, first, protocol)],
-    )
+    this.#targets = [...byIdentity.values()].flatMap((group) => group.slice(0, 1))
+    const judgements = this.#targets.map((target) => {
+      const isJudged = gear === 3 && this.#input.judged.has(target.identity)
+      const { identity } = source
+      return this.#judgeOne(isJudged ? identity + judgedBit : identity, target, protocol)
+    })
     const allowed = judgements.find((judgement) => judgement.allowed)
     const decisive = allowed ?? judgements[0]
     if (allowed !== undefined && gear === 0) this.#accelerationStep(source, destinations)
     const rule = decisive && this.#names.rule(decisive.ruleId)
     return {
-      verdict: allowed === undefined ? 'deny' : 'allow',
-      gear,
-      steps: this.#steps,
+      ...this.#explanation(allowed === undefined ? 'deny' : 'allow', gear),
       ...(rule === undefined ? {} : { rule }),
       ...(decisive?.nearest === undefined ? {} : { nearest: decisive.nearest }),
       ...(decisive?.shadow === undefined ? {} : { shadow: decisive.shadow }),
     }
   }
 
-  #judgeOne(src: number, to: Destination, protocol: number): Decision {
+  #explanation(verdict: 'allow' | 'deny', gear: 0 | 3): Explanation {
+    const targets = this.#targets.map(({ identity, port }) => ({ identity, port }))
+    return { verdict, gear, steps: this.#steps, source: this.#from, targets }
+  }
+
+  #judgeOne(src: number, to: Target, protocol: number): Decision {
     const judgement = this.#bothPolicies(src, to, protocol)
     const attempt = { src, dst: to.identity, protocol, port: to.port }
     const shadow = judgement.allowed ? this.#shadow(attempt) : undefined
@@ -278,11 +297,7 @@ class Explainer {
     return rule
   }
 
-  #bothPolicies(
-    src: number,
-    { identity, port }: Destination,
-    protocol: number,
-  ): Judgement {
+  #bothPolicies(src: number, { identity, port }: Target, protocol: number): Judgement {
     const { tables } = this.#input
     const to = `${this.#names.identity(identity)}, port ${port}`
     const egress = judge(tables, {
@@ -292,6 +307,11 @@ class Explainer {
       protocol,
       port,
     })
+    if (src >= judgedBit)
+      this.#add(
+        'requests',
+        'the proxy asks rules for requests first; these are of what it lets through',
+      )
     this.#add('egress policy', `${this.#judgementText(egress)} (to ${to})`)
     if (!egress.allowed) return egress
     if (passesIngress(src)) {

@@ -116,6 +116,7 @@ function explainQuery(parts: HandlerParts, query: URLSearchParams): unknown {
     proxyServes: state === ProxyState.PROXY_SERVING && ageMs < deadmanMs,
     acceleration: accelerationOf(resources),
     admitted: new Set(reconciler.admitted().map(({ uid }) => uid)),
+    judged: new Set((query.get('judged') ?? '').split(',').map(Number)),
   }
   return explain(input, from, to)
 }

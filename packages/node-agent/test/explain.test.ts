@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { parseAddress, type Resource } from '@pillion/contract'
+import { Action, judgedBit, parseAddress, type Resource } from '@pillion/contract'
 import { initialState, plan } from '@pillion/ebpf-l4'
 import t from 'tap'
 import { explain, type ExplainInput } from '../src/explain.ts'
@@ -18,6 +18,7 @@ const input: ExplainInput = {
   proxyServes: true,
   acceleration: 'auto',
   admitted: new Set(['uid-web-1', 'uid-other-1']),
+  judged: new Set(),
 }
 const ask = (from: string, to: string, rest: Partial<ExplainInput> = {}) =>
   explain({ ...input, ...rest }, from, to)
@@ -63,6 +64,36 @@ t.test('L7: by the proxy, and what happens when it is away', async (t) => {
   t.equal(away.verdict, 'deny')
   t.match(step(away, 'L7'), /the proxy is away, failure mode Reject/)
 })
+
+t.test(
+  'rules for requests: what the proxy let through is judged by its number',
+  async (t) => {
+    const entry = {
+      ...{ peer: 300 + judgedBit, protocol: 6, port: 8080, portBits: 16 },
+      ...{ action: Action.ALLOW, rule: 1 },
+    }
+    const ingress = { isolated: true, isolationRule: 2, entries: [entry] }
+    const guarded = resourcesOf([
+      ...shop,
+      of('subjectPolicy', '301', { identity: 301, ingress }),
+    ])
+    const { tables } = plan(guarded, context, initialState())
+    const chat = (judged: number[]) =>
+      ask('shop/web-1', 'shop/chat', {
+        resources: guarded,
+        tables,
+        judged: new Set(judged),
+      })
+    t.match(chat([301]), {
+      ...{ verdict: 'allow', gear: 3, rule: 'NetworkPolicy shop/api ingress[0]' },
+      ...{ source: 300, targets: [{ identity: 301, port: 8080 }] },
+    })
+    t.match(step(chat([301]), 'requests'), /the proxy asks/)
+    t.match(chat([]), { verdict: 'deny', nearest: /only from app=web/ })
+    const around = { resources: guarded, tables, judged: new Set([301]) }
+    t.match(ask('shop/web-1', 'shop/api', around), { verdict: 'deny', gear: 0 })
+  },
+)
 
 t.test('a pod that the kernel does not know is unmanaged', async (t) => {
   const got = ask('shop/web-1', 'shop/api', { admitted: new Set() })

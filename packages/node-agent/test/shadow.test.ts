@@ -92,7 +92,13 @@ t.test('the same question as the kernel asks', async (t) => {
 
 t.test('explain says what would be denied, and nothing where it is', async (t) => {
   const input = {
-    ...{ node: 'node-1', resources, tables, proxyServes: true },
+    ...{
+      node: 'node-1',
+      resources,
+      tables,
+      proxyServes: true,
+      judged: new Set<number>(),
+    },
     ...{ acceleration: 'auto' as const, admitted: new Set(['uid-api-1', 'uid-other-1']) },
   }
   const got = explain(input, 'shop/api-1', 'shop/web-1:8080')

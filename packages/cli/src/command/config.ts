@@ -16,17 +16,21 @@ import { examples } from './options.ts'
 import { withTarget, type Target, type TargetFlags } from '../target.ts'
 
 interface View {
-  readonly role: 'agent' | 'proxy'
+  readonly roles: readonly ('agent' | 'proxy')[]
   /** Kinds of resources that the JSON has. */
   readonly kinds: readonly string[]
   readonly rows: (resources: Resources) => Rows
 }
 
 const views: Readonly<Record<string, View>> = {
-  services: { role: 'agent', kinds: ['servicePort', 'endpoint'], rows: serviceRows },
-  routes: { role: 'proxy', kinds: ['routeTable'], rows: routeRows },
-  policies: { role: 'agent', kinds: ['subjectPolicy', 'rule'], rows: policyRows },
-  identities: { role: 'agent', kinds: ['identity', 'workload'], rows: identityRows },
+  services: { roles: ['agent'], kinds: ['servicePort', 'endpoint'], rows: serviceRows },
+  routes: { roles: ['proxy'], kinds: ['routeTable'], rows: routeRows },
+  policies: {
+    roles: ['agent', 'proxy'],
+    kinds: ['subjectPolicy', 'rule', 'l7Policy'],
+    rows: policyRows,
+  },
+  identities: { roles: ['agent'], kinds: ['identity', 'workload'], rows: identityRows },
 }
 
 interface Flags extends TargetFlags {
@@ -55,11 +59,9 @@ async function show(
   const view = views[what]
   if (view === undefined) throw new CliError('usage', `"${what}" is not known`)
   await checkNode(target, node)
-  const query = new URLSearchParams({ node, role: view.role })
-  const { version, resources } = await target.operator<{
-    version: number
-    resources: Resources
-  }>(`/debug/config?${query.toString()}`)
+  const sent = await Promise.all(view.roles.map((role) => sentTo(target, node, role)))
+  const version = Math.min(...sent.map((each) => each.version))
+  const resources = merged(sent.map((each) => each.resources))
   if (output === 'json') {
     const chosen = view.kinds.map((kind) => [kind, resources[kind] ?? {}])
     printJson({ node, version, ...Object.fromEntries(chosen) })
@@ -67,6 +69,24 @@ async function show(
   }
   const { head, rows } = view.rows(resources)
   print(rows.length === 0 ? `node ${node} was sent no ${what}` : table(head, rows))
+}
+
+/** Kinds that one role is not sent are empty there. */
+function merged(views: readonly Resources[]): Resources {
+  const kinds = views.flatMap((view) => Object.entries(view))
+  return Object.fromEntries(
+    kinds.filter(([, found]) => Object.keys(found ?? {}).length > 0),
+  )
+}
+
+/** What the operator has sent to the agent or the proxy of a node. */
+export function sentTo(
+  target: Target,
+  node: string,
+  role: 'agent' | 'proxy',
+): Promise<{ version: number; resources: Resources }> {
+  const query = new URLSearchParams({ node, role })
+  return target.operator(`/debug/config?${query.toString()}`)
 }
 
 /** Throws a CliError with the nodes that there are when `node` is none: the operator answers for any name. */

@@ -25,13 +25,33 @@ const flow = (time: string, pod: string) => ({
 const ndjson = (...lines: object[]): string =>
   lines.map((line) => `${JSON.stringify(line)}\n`).join('')
 
-const asked = (to: string): string =>
-  `/debug/explain?${new URLSearchParams({ from: 'shop/web-a-1', to }).toString()}`
+const asked = (to: string, more = {}): string =>
+  `/debug/explain?${new URLSearchParams({ from: 'shop/web-a-1', to, ...more }).toString()}`
 const explanation = {
   verdict: 'deny',
   gear: 0,
   steps: [{ what: 'ingress policy', result: 'denied: EPERM' }],
   rule: 'NetworkPolicy shop/db',
+}
+/** Carried by the proxy; the kernel allows it only by the number of judged callers. */
+const byProxy = {
+  ...{ gear: 3, steps: [], source: 300, targets: [{ identity: 301, port: 8080 }] },
+}
+const l7Policy = {
+  identity: 301,
+  ...{ isolation: 'AccessPolicy shop/api', shadowIsolation: '', providers: [] },
+  rules: [
+    {
+      ...{ text: 'AccessPolicy shop/api rules[0]', deny: false, shadow: false },
+      ...{ peers: [300], ports: [] },
+      http: [
+        {
+          ...{ methods: ['GET'], paths: [{ value: '/items', prefix: true }] },
+          ...{ headers: [], claims: [], providers: [] },
+        },
+      ],
+    },
+  ],
 }
 const question: Answerer = (res) => {
   res.statusCode = 400
@@ -67,12 +87,21 @@ async function withMesh(onFollow: Answerer): Promise<TestCluster> {
       [asked('shop/db:5432')]: explanation,
       [asked('10.9.9.9:53')]: { ...explanation, verdict: 'allow' },
       [asked('shop/db:1')]: question,
+      [asked('10.9.9.9:80')]: { ...byProxy, verdict: 'deny' },
+      [asked('10.9.9.9:80', { judged: '301' })]: { ...byProxy, verdict: 'allow' },
     },
     proxy: {},
   })
   await cluster.pod('mesh-2', 'pillion-node', 'node-2', {
     agent: { '/debug/flows?': ndjson(flow(early, 'client')) },
     proxy: {},
+  })
+  await cluster.pod('operator-0', 'pillion-operator', 'node-1', {
+    operator: {
+      '/debug/config?node=node-1&role=proxy': {
+        ...{ version: 1, resources: { l7Policy: { 301: l7Policy } } },
+      },
+    },
   })
   await cluster.create('/api/v1/namespaces', {
     ...{ apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'shop' } },
@@ -100,6 +129,24 @@ async function explains(t: Test, cluster: TestCluster): Promise<void> {
   })
   const byAddress = await cluster.pillionJson('explain', '10.0.0.1', '10.9.9.9:53')
   t.match(byAddress, { node: 'node-1', from: 'shop/web-a-1', verdict: 'allow' })
+  const guarded = ['shop/web', '10.9.9.9:80']
+  const listed = await cluster.pillion('explain', ...guarded)
+  t.match(listed.out, /^allowed, carried by the proxy/m, 'as who was judged')
+  t.match(listed.out, /allow +GET \/items\* +AccessPolicy shop\/api rules\[0\]/)
+  const request = ['explain', '--header', 'X-A: b', ...guarded, '--path', '/items/1']
+  t.match(await cluster.pillion(...request), { out: /GET \/items\/1 goes on/ })
+  t.match(await cluster.pillionJson(...request, '--method', 'PUT'), {
+    requests: [{ identity: 301, answer: { status: 403, by: 'AccessPolicy shop/api' } }],
+  })
+  t.match(await cluster.pillion('explain', ...guarded, '--header', 'x'), { code: 2 })
+  const plain = await cluster.pillion(
+    'explain',
+    'shop/web',
+    'shop/db:5432',
+    '--path',
+    '/',
+  )
+  t.match(plain.out, /no rule for requests is asked/)
   const wrong = await cluster.pillion('explain', 'shop/web', 'shop/db:1')
   t.match(wrong, { code: 1, err: /^error: shop\/db has no port 1, only 5432$/m })
   const nobody = await cluster.pillion('explain', 'shop/nobody', 'shop/db:5432')

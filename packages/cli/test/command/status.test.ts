@@ -58,6 +58,23 @@ const resources = {
 }
 const routes = {
   servicePort: resources.servicePort,
+  subjectPolicy: {},
+  l7Policy: {
+    301: {
+      ...{ identity: 301, isolation: '', shadowIsolation: '', providers: [] },
+      rules: [
+        {
+          ...{ text: 'R1', deny: false, shadow: false, peers: [300], ports: [] },
+          http: [
+            {
+              ...{ methods: ['GET'], paths: [{ value: '/r', prefix: true }] },
+              ...{ headers: [], claims: [], providers: [] },
+            },
+          ],
+        },
+      ],
+    },
+  },
   routeTable: {
     t: {
       serviceId: 7,
@@ -166,9 +183,13 @@ t.test('status, config and diff of a cluster', async (t) => {
       policies.out,
       /shop\/db \(301\)\s+ingress\s+allow\s+shop\/web \(300\)\s+5432\/TCP/,
     )
-    t.match(policies.out, /ingress\s+deny\s+anyone else\s+any\s+NetworkPolicy shop\/db/)
+    t.match(
+      policies.out,
+      /ingress\s+deny\s+anyone else\s+any\s+-\s+NetworkPolicy shop\/db/,
+    )
     t.match(policies.out, /shadow ingress\s+deny\s+shop\/web.*AccessPolicy shop\/watched/)
     t.equal(policies.out.match(/NetworkPolicy shop\/db/g)?.length, 2, 'not again')
+    t.match(policies.out, /requests\s+allow\s+shop\/web \(300\)\s+any\s+GET \/r\*\s+R1/)
     const identities = await cluster.pillion('config', 'identities', 'node-1')
     t.match(identities.out, /300\s+shop\s+web\s+app=web\s+1\n301\s+shop\s+db\s+-\s+0/)
     const asJson = await cluster.pillionJson('config', 'services', 'node-1')

@@ -63,7 +63,7 @@ function decide(
   for (const rule of policy.denials) {
     if (
       counts(rule) &&
-      isAbout(rule, question) &&
+      isAboutCaller(rule, question) &&
       holds(rule, question, 'deny') === 'yes'
     )
       return { allowed: false, by: rule.text, wantsToken: false }
@@ -73,7 +73,7 @@ function decide(
   if (isolation === '') return { allowed: true, by: '', wantsToken: false }
   let wantsToken = false
   for (const rule of policy.permissions) {
-    if (!counts(rule) || !isAbout(rule, question)) continue
+    if (!counts(rule) || !isAboutCaller(rule, question)) continue
     const answer = holds(rule, question, 'allow')
     if (answer === 'yes') return { allowed: true, by: rule.text, wantsToken: false }
     if (answer === 'with a token') wantsToken = true
@@ -81,7 +81,11 @@ function decide(
   return { allowed: false, by: isolation, wantsToken }
 }
 
-function isAbout(rule: RequestRule, { caller, port }: RequestQuestion): boolean {
+/** Whether a rule is about who asks, and about the port that is asked. */
+export function isAboutCaller(
+  rule: RequestRule,
+  { caller, port }: Pick<RequestQuestion, 'caller' | 'port'>,
+): boolean {
   return (
     (rule.peers === undefined || rule.peers.has(caller)) &&
     (rule.ports.length === 0 ||
