@@ -46,14 +46,15 @@ type FailureAnswer = {
   readonly headers?: Headers
 }
 
-const failureCodes = {
-  connect: 'CONNECT_FAILED',
-  denied: 'POLICY_DENIED',
-  refused: 'UPSTREAM_RESET',
-  reset: 'UPSTREAM_RESET',
-  protocol: 'UPSTREAM_PROTOCOL',
-  overflow: 'OVERFLOW',
-} as const satisfies Record<UpstreamFailure['kind'], ProxyErrorCode>
+/** What the client is told, and where it is counted. */
+const failures = {
+  connect: ['CONNECT_FAILED', 'connectFailures'],
+  denied: ['POLICY_DENIED', 'policyDenied'],
+  refused: ['UPSTREAM_RESET', undefined],
+  reset: ['UPSTREAM_RESET', undefined],
+  protocol: ['UPSTREAM_PROTOCOL', 'upstreamProtocolErrors'],
+  overflow: ['OVERFLOW', 'breakerConnections'],
+} as const satisfies Record<UpstreamFailure['kind'], readonly [ProxyErrorCode, unknown]>
 
 export class Answers implements AttemptSink {
   readonly #parts: Parts
@@ -69,11 +70,13 @@ export class Answers implements AttemptSink {
     exchange.deadlineMs = performance.now() + boundMs
     exchange.requestTimer = setTimeout(() => {
       exchange.attempt?.expire()
+      exchange.race?.expire()
       this.#fail(exchange, 'REQUEST_TIMEOUT', `${boundMs} ms`)
     }, boundMs)
   }
 
   informational(exchange: Exchange, status: number, headers: Headers): void {
+    if (exchange.race !== undefined) return // it may be of an attempt that loses
     stripHopByHop(headers)
     removeHeader(headers, 'content-length') // has none (RFC 9110 8.6), and HTTP/2 peers reset for it
     exchange.responder.informational(status, headers)
@@ -88,6 +91,7 @@ export class Answers implements AttemptSink {
       attempt.discard()
       return
     }
+    exchange.race?.win(attempt)
     stripHopByHop(headers)
     if (exchange.cors !== undefined) editHeaders(headers, exchange.cors)
     for (const edit of exchange.responseEdits) editHeaders(headers, edit)
@@ -125,17 +129,14 @@ export class Answers implements AttemptSink {
   }
 
   failed(attempt: Attempt, failure: UpstreamFailure): void {
-    const { metrics } = this.#parts
     const { exchange } = attempt
     const { kind, detail } = failure
-    if (kind === 'connect') metrics.counters.connectFailures++
-    else if (kind === 'denied') metrics.counters.policyDenied++
-    else if (kind === 'protocol') metrics.counters.upstreamProtocolErrors++
-    else if (kind === 'overflow') metrics.counters.breakerConnections++
+    const [code, counter] = failures[kind]
+    if (counter !== undefined) this.#parts.metrics.counters[counter]++
     const final = kind === 'denied' || kind === 'protocol' || kind === 'overflow'
     if (!exchange.headSent && this.#retry(attempt, { kind: final ? 'final' : kind }))
       return
-    this.#fail(exchange, failureCodes[kind], detail)
+    this.#fail(exchange, code, detail)
   }
 
   timedOut(attempt: Attempt): void {
@@ -168,26 +169,20 @@ export class Answers implements AttemptSink {
 
   /** An answer of the proxy's own that is no error. */
   answer(exchange: Exchange, status: number, headers: Headers, text: string): void {
-    exchange.status = status
-    exchange.headSent = true
-    const body = Buffer.from(text)
-    const list = [...headers, 'content-length', String(body.length)]
-    exchange.responder.head(status, list, body.length === 0, this.#closes(exchange))
-    if (body.length > 0) {
-      exchange.responder.write(body)
-      exchange.responder.end(undefined)
-    }
+    this.#say(exchange, status, headers, text)
     this.#finish(exchange, '-', '')
   }
 
-  /** An error before any attempt. */
+  /** An error before an attempt. */
   refuse(exchange: Exchange, code: ProxyErrorCode, detail = ''): void {
+    if (exchange.race?.survives() === true) return
     if (code === 'OVERFLOW') this.#parts.metrics.counters.pendingOverflow++
     this.#fail(exchange, code, detail)
   }
 
   /** A limit of the service's circuit breaker: `refusal` says which. */
   overflow(exchange: Exchange, refusal: string): void {
+    if (exchange.race?.survives() === true) return
     this.#parts.metrics.counters.breakerRequests++
     this.#fail(exchange, 'OVERFLOW', `${exchange.target?.name}: ${refusal}`)
   }
@@ -216,7 +211,8 @@ export class Answers implements AttemptSink {
   #retry(attempt: Attempt, outcome: TryOutcome): boolean {
     const { exchange } = attempt
     const { metrics, telemetry } = this.#parts
-    const next = nextTry(attempt, outcome, metrics)
+    const next =
+      exchange.race?.after(attempt, outcome) ?? nextTry(attempt, outcome, metrics)
     if (next.kind === 'no') return false
     if (next.kind === 'over-budget') {
       attempt.discard()
@@ -225,6 +221,7 @@ export class Answers implements AttemptSink {
     }
     if (outcome.kind === 'status') telemetry.attempt(attempt, outcome.status, undefined)
     else telemetry.attempt(attempt, 0, outcome.kind)
+    if (next.kind === 'raced') return true
     exchange.retryTimer = setTimeout(() => {
       exchange.retryTimer = undefined
       this.#tryAgain(exchange)
@@ -259,21 +256,24 @@ export class Answers implements AttemptSink {
         this.#closes(exchange),
       )
     } else {
-      exchange.status = status
-      const body = Buffer.from(`${error.message}\n`)
-      const headers = [
-        'content-type',
-        'text/plain; charset=utf-8',
-        'content-length',
-        String(body.length),
-        ...extra,
-      ]
-      responder.head(status, headers, false, this.#closes(exchange))
-      responder.write(body)
-      responder.end(undefined)
+      const headers = ['content-type', 'text/plain; charset=utf-8', ...extra]
+      this.#say(exchange, status, headers, `${error.message}\n`)
     }
     exchange.headSent = true
     this.#finish(exchange, error.flag, error.message)
+  }
+
+  /** A whole answer of the proxy's own. */
+  #say(exchange: Exchange, status: number, headers: Headers, text: string): void {
+    const { responder } = exchange
+    exchange.status = status
+    exchange.headSent = true
+    const body = Buffer.from(text)
+    const list = [...headers, 'content-length', String(body.length)]
+    responder.head(status, list, body.length === 0, this.#closes(exchange))
+    if (body.length === 0) return
+    responder.write(body)
+    responder.end(undefined)
   }
 
   /** The head is gone already: gRPC can still say why, HTTP can only be seen to be incomplete. */
@@ -310,6 +310,7 @@ export class Answers implements AttemptSink {
     if (exchange.requestTimer !== undefined) clearTimeout(exchange.requestTimer)
     if (exchange.retryTimer !== undefined) clearTimeout(exchange.retryTimer)
     exchange.retriedAt?.leaveRetry()
+    exchange.race?.end(flag)
     const { metrics, telemetry, config } = this.#parts
     metrics.gauges.activeRequests--
     const verdict: Verdict = { status: exchange.status, flag, detail }

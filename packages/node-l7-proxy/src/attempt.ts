@@ -49,6 +49,8 @@ export class Attempt implements UpstreamEvents {
   readonly exchange: Exchange
   readonly endpoint: Endpoint
   readonly spanId: string
+  /** Attempts of the request before it. */
+  readonly resends: number
   readonly startedMs: number = performance.now()
   readonly #sink: AttemptSink
   readonly #cluster: Cluster
@@ -74,6 +76,7 @@ export class Attempt implements UpstreamEvents {
     this.exchange = exchange
     this.endpoint = endpoint
     this.spanId = spanId
+    this.resends = exchange.attempts - 1
     this.#sink = sink
     this.#perTryMs = perTryMs
     this.#backendMs = backendMs

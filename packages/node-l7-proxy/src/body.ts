@@ -9,7 +9,8 @@ export type BodyTap = { data(chunk: Buffer): void; end(): void }
 
 /**
  * Streams a downstream body with back-pressure. The first `replayBytes` are kept, so that a second attempt can read from
- * the beginning; a body that grows beyond them can be read only once.
+ * the beginning; a body that grows beyond them can be read only once. As long as it comes it has one reader; what is there
+ * to the end and kept can be read by several at a time, each at its own pace.
  */
 export class RequestBody {
   readonly #source: Readable
@@ -20,7 +21,10 @@ export class RequestBody {
   #kept = 0
   #chunks: Buffer[] = []
   #ended = false
-  #reader: AttemptBody | undefined
+  /** Reads on though no attempt asks; see gather(). */
+  #gathering = false
+  /** One at most until the end. */
+  #readers: AttemptBody[] = []
   readonly #taps: BodyTap[] = []
   /** Bytes that came from downstream. */
   bytes = 0
@@ -48,11 +52,11 @@ export class RequestBody {
     })
     source.on('end', () => {
       this.#ended = true
-      this.#reader?.push(null)
+      for (const reader of [...this.#readers]) this.pull(reader)
       for (const tap of this.#taps) tap.end()
     })
     source.on('error', (error) => {
-      this.#reader?.destroy(error)
+      for (const reader of [...this.#readers]) reader.destroy(error)
     })
   }
 
@@ -65,24 +69,43 @@ export class RequestBody {
     return this.#readTrailers()
   }
 
-  /** A stream of the whole body for one attempt; the one before ends here. Call only while `replayable`. */
+  /** All of it came. */
+  get ended(): boolean {
+    return this.#ended
+  }
+
+  /**
+   * A stream of the whole body for one attempt. While the body still comes the one before ends here. Call only while
+   * `replayable`.
+   */
   open(): Readable {
-    this.#reader?.destroy()
-    this.#reader = new AttemptBody(this)
-    return this.#reader
+    if (!this.#ended) this.#release()
+    const reader = new AttemptBody(this)
+    this.#readers.push(reader)
+    return reader
+  }
+
+  /**
+   * Reads on as far as it is kept, whatever its attempt takes: another one may need it while the first is stuck. What does
+   * not fit is left where it is, until an attempt asks for it.
+   */
+  gather(): void {
+    if (this.#ended || !this.replayable) return
+    this.#gathering = true
+    this.#source.resume()
   }
 
   /** Reads the rest and drops it, so that the next request of the connection can come. */
   discard(): void {
-    this.#reader?.destroy()
-    this.#reader = undefined
+    this.#gathering = false
+    this.#release()
     this.#forget()
     this.#source.resume()
   }
 
   /** The stream of an attempt wants more. */
   pull(reader: AttemptBody): void {
-    if (reader !== this.#reader) return
+    if (!this.#readers.includes(reader)) return
     while (reader.next < this.#chunks.length) {
       const chunk = this.#chunks[reader.next++]
       if (!reader.push(chunk)) return
@@ -93,9 +116,17 @@ export class RequestBody {
 
   /** The stream of an attempt is over. */
   detach(reader: AttemptBody): void {
-    if (reader !== this.#reader) return
-    this.#reader = undefined
-    if (!this.#ended) this.#source.pause()
+    const at = this.#readers.indexOf(reader)
+    if (at < 0) return
+    this.#readers.splice(at, 1)
+    if (!this.#ended && !this.#gathering) this.#source.pause()
+  }
+
+  #release(): void {
+    const readers = this.#readers
+    this.#readers = []
+    for (const reader of readers) reader.destroy()
+    if (readers.length > 0 && !this.#ended && !this.#gathering) this.#source.pause()
   }
 
   /** From here on nothing is kept; what the reader has not got of what was kept, it gets first. */
@@ -113,11 +144,19 @@ export class RequestBody {
   }
 
   #onData(chunk: Buffer): void {
+    const [reader] = this.#readers
+    const keep = this.#keeps(chunk)
+    if (!keep && this.#gathering) {
+      this.#gathering = false
+      if (reader === undefined) {
+        // Nobody has asked for it yet, and what is given out now is lost to a later one.
+        this.#source.pause()
+        this.#source.unshift(chunk)
+        return
+      }
+    }
     this.bytes += chunk.length
     for (const tap of this.#taps) tap.data(chunk)
-    const reader = this.#reader
-    const keep =
-      this.replayable && this.bytes <= this.#replayBytes && this.#room.take(chunk.length)
     if (keep) {
       this.#kept += chunk.length
       this.#chunks.push(chunk)
@@ -127,7 +166,13 @@ export class RequestBody {
     } else if (this.replayable) {
       this.#sendOnce(reader)
     }
-    if (reader !== undefined && !reader.push(chunk)) this.#source.pause()
+    if (reader !== undefined && !reader.push(chunk) && !this.#gathering)
+      this.#source.pause()
+  }
+
+  #keeps(chunk: Buffer): boolean {
+    const fits = this.bytes + chunk.length <= this.#replayBytes
+    return this.replayable && fits && this.#room.take(chunk.length)
   }
 }
 

@@ -13,6 +13,7 @@ import type { TraceContext } from './filter/trace.ts'
 import type { Headers } from './headers.ts'
 import type { DestinationLabels } from './metrics/labels.ts'
 import type { Origin } from './origin.ts'
+import type { Race } from './race.ts'
 import type { BackendRef, HeaderEdit, Rule } from './route/table.ts'
 
 /** An accepted connection: whose it is and what it asked for. */
@@ -86,14 +87,19 @@ export class Exchange {
   cors: HeaderEdit | undefined
   /** What the route makes of a backend's answer. */
   responseEdits: HeaderEdit[] = []
+  /** The last one; after a race the one that won. */
   attempt: Attempt | undefined
+  /** How many went out. */
   attempts = 0
+  /** Of a hedged request; undefined: one attempt at a time. */
+  race: Race | undefined
   /** Attempts that backoff does not count: it begins anew after a pushback (gRFC A6). */
   backoffFrom = 0
   /** Counts it as one that is tried again, from the first retry to its end. */
   retriedAt: CircuitBreaker | undefined
   tried: Endpoint[] = []
   requestTimer: NodeJS.Timeout | undefined
+  /** Until the next attempt goes out. */
   retryTimer: NodeJS.Timeout | undefined
   /** Absolute, performance.now() based; 0: none. */
   deadlineMs = 0

@@ -23,6 +23,7 @@ import { injectTrace, randomHex, traceOf } from './filter/trace.ts'
 import { isGrpc } from './grpc/status.ts'
 import { formatGrpcTimeout } from './grpc/timeout-header.ts'
 import { getHeader, setHeader } from './headers.ts'
+import { raceOf } from './race.ts'
 import { matchRule, pickBackend } from './route/match.ts'
 import type { CorsSpec, RedirectSpec, Rule } from './route/table.ts'
 
@@ -114,12 +115,16 @@ export class Pipeline {
     // From here on the client waits for endpoints: the bound over all tries (GEP-1742) starts.
     const boundMs = requestBoundMs(rule.requestTimeoutMs, exchange.grpc, message.headers)
     if (boundMs > 0) this.#answers.startDeadline(exchange, boundMs)
+    if (rule.hedge !== undefined)
+      exchange.race = raceOf(exchange, rule.hedge, this.#parts, (hedged) => {
+        this.#attempt(hedged)
+      })
     const fault = faultOf(service.cluster.faults, Math.random)
     if (fault !== undefined) return this.#answers.inject(exchange, fault)
     this.#attempt(exchange)
   }
 
-  /** One try: balance, span, send. Called again by the retry filter. */
+  /** One try: balance, span, send. Called again by retries and hedging. */
   #attempt(exchange: Exchange): void {
     const { config, pools } = this.#parts
     const { message, rule, connection, trace, backend } = exchange
@@ -132,6 +137,7 @@ export class Pipeline {
     const endpoint = this.#balance(target, exchange)
     if (endpoint === undefined)
       return this.#answers.refuse(exchange, 'NO_ENDPOINT', target.name)
+    if (exchange.race?.refuses(endpoint) === true) return
 
     const http2 = speaksHttp2(target.protocol, backend.protocol, connection.http2)
     const identity = this.#guard.admit(
@@ -165,7 +171,8 @@ export class Pipeline {
     exchange.attempt = attempt
     exchange.tried.push(endpoint)
     exchange.destination = endpoint.destination
-    attempt.start(upstream, http2 ? this.#continued(exchange) : message)
+    exchange.race?.enter(attempt)
+    attempt.start(upstream, this.#outgoing(exchange, http2))
   }
 
   /** A retry goes elsewhere, and is no reason to forget where the client belongs. */
@@ -193,9 +200,10 @@ export class Pipeline {
   }
 
   /** HTTP/2 endpoints are not asked for 100 (Continue): their flow control does what it is for. */
-  #continued(exchange: Exchange): Message {
-    const { message, responder } = exchange
-    if (!message.expectContinue) return message
+  #outgoing({ message, responder, race }: Exchange, http2: boolean): Message {
+    // Attempts that run at a time differ in what they say of themselves, and may wait for a connection before they do.
+    if (race !== undefined) return { ...message, headers: message.headers.slice() }
+    if (!http2 || !message.expectContinue) return message
     responder.informational(100, [])
     return { ...message, expectContinue: false }
   }

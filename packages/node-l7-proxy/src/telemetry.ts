@@ -27,8 +27,7 @@ export class Telemetry {
     const { exchange } = attempt
     if (!this.#wants(exchange) || this.#told.has(attempt)) return
     this.#told.add(attempt)
-    const resends = exchange.attempts - 1
-    this.#span(attemptSpan(attempt, status, error, resends, performance.now()))
+    this.#span(attemptSpan(attempt, status, error, performance.now()))
   }
 
   /** A request is over. */

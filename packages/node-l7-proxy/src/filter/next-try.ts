@@ -6,13 +6,17 @@ import type { Exchange } from '../exchange.ts'
 import { grpcStatus } from '../grpc/status.ts'
 import type { Headers } from '../headers.ts'
 import type { Metrics } from '../metrics/metrics.ts'
-import { backoffMs, isRetryable, type TryOutcome } from './retry.ts'
+import { backoffMs, isRetryable, isTransparent, type TryOutcome } from './retry.ts'
 import { pushbackOf } from './retry-throttle.ts'
 
-/** `no`: what came goes to the client. `over-budget`: the client gets 503 (GEP-3388). */
+/**
+ * `no`: what came goes to the client. `over-budget`: the client gets 503 (GEP-3388). `raced`: other attempts run, or are
+ * due (race.ts).
+ */
 export type NextTry =
   | { readonly kind: 'no' }
   | { readonly kind: 'over-budget' }
+  | { readonly kind: 'raced' }
   | { readonly kind: 'again'; readonly delayMs: number }
 
 const no: NextTry = { kind: 'no' }
@@ -21,37 +25,18 @@ const no: NextTry = { kind: 'no' }
 export function nextTry(
   { exchange }: Attempt,
   outcome: TryOutcome,
-  { counters }: Metrics,
+  metrics: Metrics,
 ): NextTry {
-  const { rule, message, service, target } = exchange
+  const { rule, message, target } = exchange
   if (
     rule === undefined ||
     !isRetryable(rule.retry, message.method, outcome, exchange.attempts)
   )
     return no
-  if (message.body !== undefined && !message.body.replayable) {
-    counters.replayOverflow++
-    return no
-  }
-  const { breaker, throttle } = (target ?? service).cluster
-  // What never reached an application adds no load: like A6's transparent retries it is free of the budget.
-  const transparent = outcome.kind === 'connect' || outcome.kind === 'refused'
-  if (exchange.grpc && !transparent && !throttle.allows) {
-    counters.retriesThrottled++
-    return no
-  }
-  if (exchange.retriedAt === undefined) {
-    if (!breaker.enterRetry()) {
-      counters.breakerRetries++
-      return no
-    }
-    exchange.retriedAt = breaker
-  }
-  if (!transparent && !service.budget.take(performance.now())) {
-    counters.budgetExhausted++
-    return { kind: 'over-budget' }
-  }
-  counters.retries++
+  const transparent = isTransparent(outcome)
+  const said = permit(exchange, transparent, metrics)
+  if (said !== 'yes') return { kind: said }
+  metrics.counters.retries++
   const pushback = outcome.kind === 'grpc' ? outcome.pushback : undefined
   if (typeof pushback === 'number') {
     // The server's own wish, exactly; backoff begins anew after it (gRFC A6).
@@ -62,6 +47,37 @@ export function nextTry(
   const failures = exchange.attempts - exchange.backoffFrom
   const delayMs = elsewhere ? 0 : backoffMs(rule.retry, failures, Math.random())
   return { kind: 'again', delayMs }
+}
+
+/**
+ * Asks everybody but the rule about one more attempt: counts, and takes the place and the token that it needs. `transparent`:
+ * the one before never reached an application.
+ */
+export function permit(
+  exchange: Exchange,
+  transparent: boolean,
+  { counters }: Metrics,
+): 'yes' | 'no' | 'over-budget' {
+  const { message, service, target } = exchange
+  if (message.body !== undefined && !message.body.replayable) {
+    counters.replayOverflow++
+    return 'no'
+  }
+  const { breaker, throttle } = (target ?? service).cluster
+  if (exchange.grpc && !transparent && !throttle.allows) {
+    counters.retriesThrottled++
+    return 'no'
+  }
+  if (exchange.retriedAt === undefined) {
+    if (!breaker.enterRetry()) {
+      counters.breakerRetries++
+      return 'no'
+    }
+    exchange.retriedAt = breaker
+  }
+  if (transparent || service.budget.take(performance.now())) return 'yes'
+  counters.budgetExhausted++
+  return 'over-budget'
 }
 
 /** What a head means for a retry; undefined: it is a good one. `ended`: nothing follows it. */
@@ -82,6 +98,7 @@ export function settleCall(exchange: Exchange, trailers: Headers | undefined): v
   const { rule, target, grpc, grpcStatus: status = 2 } = exchange
   if (!grpc || target === undefined || rule === undefined) return
   const refused = trailers !== undefined && pushbackOf(trailers) === 'never'
-  if (refused || rule.retry.grpcCodes.has(status)) target.cluster.throttle.failed()
+  const codes = rule.hedge?.grpcCodes ?? rule.retry.grpcCodes
+  if (refused || codes.has(status)) target.cluster.throttle.failed()
   else target.cluster.throttle.succeeded()
 }

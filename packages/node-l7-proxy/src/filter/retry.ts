@@ -16,8 +16,21 @@ export type TryOutcome =
     }
   | { readonly kind: 'final' }
 
-const idempotent = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE'])
+/** RFC 9110 9.2.2. */
+export const idempotent: ReadonlySet<string> = new Set([
+  'GET',
+  'HEAD',
+  'OPTIONS',
+  'TRACE',
+  'PUT',
+  'DELETE',
+])
 const safe = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE'])
+
+/** What never reached an application adds no load: it is free of budgets and throttling (gRFC A6). */
+export function isTransparent({ kind }: TryOutcome): boolean {
+  return kind === 'connect' || kind === 'refused'
+}
 
 /** `tries` is how many were made. Says nothing of the budget and of whether the body can be sent again. */
 export function isRetryable(

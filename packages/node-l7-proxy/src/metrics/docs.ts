@@ -52,14 +52,19 @@ export const counterDocs = {
     'pillion_upstream_protocol_errors_total',
     'answers that are not valid in the declared protocol',
   ],
-  retries: ['pillion_retries_total', 'attempts after the first'],
+  retries: ['pillion_retries_total', 'attempts after the first, without hedges'],
+  hedges: ['pillion_hedges_total', 'attempts sent before an earlier one was final'],
+  hedgesWon: [
+    'pillion_hedges_won_total',
+    'answers to hedged requests that did not come from the first attempt',
+  ],
   budgetExhausted: [
     'pillion_retry_budget_exhausted_total',
     'retries refused by the budget of a service',
   ],
   replayOverflow: [
     'pillion_replay_overflow_total',
-    'requests not retried because their body was longer than --replay-bytes',
+    'requests not retried or hedged because their body was longer than --replay-bytes',
   ],
   pendingOverflow: [
     'pillion_pending_overflow_total',
@@ -105,7 +110,7 @@ export const counterDocs = {
   ],
   retriesThrottled: [
     'pillion_retries_throttled_total',
-    'retries of gRPC calls not made because most calls fail, or because the server said so',
+    'retries and hedges of gRPC calls not made because most calls fail',
   ],
   faultsDelayed: ['pillion_faults_delayed_total', 'requests delayed on purpose'],
   faultsAborted: [

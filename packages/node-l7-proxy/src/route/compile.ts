@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // PURE: RouteTable of the contract -> Table of the request path.
 import {
+  type Hedging,
   L7Protocol,
   MatchKind,
   type NamedMatch,
@@ -14,6 +15,7 @@ import { compileBackends, compileFilters, noFilters } from './compile-filters.ts
 import { Pattern } from './pattern.ts'
 import type {
   BudgetRule,
+  HedgeRule,
   NamedValue,
   PathMatch,
   RetryRule,
@@ -32,6 +34,9 @@ export const defaultBudget: BudgetRule = {
 
 const baseBackoffMs = 25
 
+/** gRFC A6, "Limits on Retries and Hedges". */
+const maxHedgedAttempts = 5
+
 /**
  * Without a declaration: twice more, and only what provably never reached an application (no connection, refused stream,
  * or an idempotent request on a connection that died before it answered).
@@ -48,10 +53,12 @@ export const defaultRetry: RetryRule = {
 /** Throws a TypeError that names the rule when it cannot be expressed; the caller keeps its last good table. */
 export function compileTable(name: string, table: RouteTable): Table {
   const retry = compileRetry(table.retry, defaultRetry)
+  const hedge =
+    table.retry === undefined ? compileHedge(table.traffic?.hedging) : undefined
   const producer: Rule[] = []
   const consumer = new Map<string, Rule[]>()
   for (const source of table.rules) {
-    const rule = compileRule(source, table, retry)
+    const rule = compileRule(source, table, retry, hedge)
     if (source.consumerNamespace === '') {
       producer.push(rule)
       continue
@@ -62,7 +69,8 @@ export function compileTable(name: string, table: RouteTable): Table {
   }
   // A consumer's route leaves everybody else with the service's own default.
   const onlyConsumers = producer.length === 0 && consumer.size > 0
-  if (!table.hasRoutes || onlyConsumers) producer.push(implicitRule(name, table, retry))
+  if (!table.hasRoutes || onlyConsumers)
+    producer.push(implicitRule(name, table, retry, hedge))
   const budget = table.retryBudget
   return {
     serviceId: table.serviceId,
@@ -86,7 +94,12 @@ export function implicitTable(name: string, serviceId: number): Table {
   })
 }
 
-function implicitRule(name: string, table: RouteTable, retry: RetryRule): Rule {
+function implicitRule(
+  name: string,
+  table: RouteTable,
+  retry: RetryRule,
+  hedge: HedgeRule | undefined,
+): Rule {
   return {
     text: 'default',
     routeKind: 'Service',
@@ -110,11 +123,17 @@ function implicitRule(name: string, table: RouteTable, retry: RetryRule): Rule {
     requestTimeoutMs: table.requestTimeoutMs,
     backendTimeoutMs: table.backendTimeoutMs,
     retry,
+    hedge,
     session: undefined,
   }
 }
 
-function compileRule(rule: RouteRule, table: RouteTable, retry: RetryRule): Rule {
+function compileRule(
+  rule: RouteRule,
+  table: RouteTable,
+  retry: RetryRule,
+  hedge: HedgeRule | undefined,
+): Rule {
   const backends = compileBackends(rule.backends)
   return {
     text: rule.text,
@@ -135,6 +154,8 @@ function compileRule(rule: RouteRule, table: RouteTable, retry: RetryRule): Rule
     requestTimeoutMs: rule.requestTimeoutMs || table.requestTimeoutMs,
     backendTimeoutMs: rule.backendTimeoutMs || table.backendTimeoutMs,
     retry: compileRetry(rule.retry, retry),
+    // What a route says of its own is about tries one after the other.
+    hedge: rule.retry === undefined ? hedge : undefined,
     session: compileSession(rule.session),
   }
 }
@@ -194,5 +215,16 @@ function compileRetry(policy: RetryPolicy | undefined, fallback: RetryRule): Ret
     backoffMs: policy.backoffMs || baseBackoffMs,
     perTryTimeoutMs: policy.perTryTimeoutMs,
     declared: true,
+  }
+}
+
+function compileHedge(hedging: Hedging | undefined): HedgeRule | undefined {
+  if (hedging === undefined) return undefined
+  return {
+    // The bound of gRFC A6, for everybody.
+    maxAttempts: Math.min(hedging.maxAttempts, maxHedgedAttempts),
+    delayMs: hedging.delayMs,
+    codes: new Set(hedging.nonFatalCodes),
+    grpcCodes: new Set(hedging.nonFatalGrpcCodes.map(statusNumber)),
   }
 }

@@ -113,6 +113,15 @@ export type RetryRule = {
   readonly declared: boolean
 }
 
+/** gRFC A6. `maxAttempts` counts the first. */
+export type HedgeRule = {
+  readonly maxAttempts: number
+  readonly delayMs: number
+  /** Answers that another attempt may better. */
+  readonly codes: ReadonlySet<number>
+  readonly grpcCodes: ReadonlySet<number>
+}
+
 export type Rule = {
   readonly text: string
   readonly routeKind: string
@@ -130,6 +139,8 @@ export type Rule = {
   readonly requestTimeoutMs: number
   readonly backendTimeoutMs: number
   readonly retry: RetryRule
+  /** Only where nobody declared retries. */
+  readonly hedge: HedgeRule | undefined
   readonly session: SessionRule | undefined
 }
 

@@ -72,23 +72,25 @@ export function requestSpan(
   }
 }
 
+/** Instead of an error: another attempt of the same request answered first. */
+export const lost = 'lost'
+
 /** With an `error` the status is the proxy's own answer, not the endpoint's. undefined: not sampled. */
 export function attemptSpan(
   attempt: Attempt,
   status: number,
   error: string | undefined,
-  resends: number,
   nowMs: number,
 ): Span | undefined {
-  const { exchange, endpoint } = attempt
+  const { exchange, endpoint, resends } = attempt
   const { trace, message } = exchange
   if (trace?.sampled !== true) return undefined
-  const grpc = exchange.grpc ? exchange.grpcStatus : undefined
-  // That the client went away is nobody's error.
+  const grpc = exchange.grpc && error !== lost ? exchange.grpcStatus : undefined
+  // That the client went away, or was served by another, is nobody's error.
   const isError =
     error === undefined
       ? status >= 400 || (grpc !== undefined && grpc !== 0)
-      : error !== 'DC'
+      : error !== 'DC' && error !== lost
   const host = endpoint.family === 6 ? `[${endpoint.host}]` : endpoint.host
   return {
     ...{ traceId: trace.traceId, spanId: attempt.spanId, parentId: trace.spanId },
@@ -104,6 +106,7 @@ export function attemptSpan(
       'http.request.resend_count': resends > 0 ? resends : undefined,
       'error.type': isError ? (error ?? errorOf(status, '-', grpc)) : undefined,
       'pillion.destination.workload': endpoint.destination.workload,
+      'pillion.hedge': error === lost ? lost : undefined,
     },
   }
 }

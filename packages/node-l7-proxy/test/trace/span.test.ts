@@ -85,14 +85,19 @@ t.test('errors of an attempt: 4xx as well, and not that the client went away', (
       {
         exchange: exchangeOf(more),
         ...{ endpoint: makeEndpoint('fd00::1'), spanId: 'c'.repeat(16), startedMs: 1 },
+        resends: 0,
       } as unknown as Attempt,
-      ...([status, error, 0, 2] as const),
+      ...([status, error, 2] as const),
     )
   t.match(span(404), { isError: true, attributes: { 'error.type': '404' } })
   t.match(span(200), { isError: false })
   t.match(span(0, 'reset'), { isError: true, attributes: { 'error.type': 'reset' } })
   const gone = span(499, 'DC')
   t.match(gone, { isError: false })
+  t.match(span(0, 'lost', { grpc: true, grpcStatus: 0 }), {
+    isError: false,
+    attributes: { 'pillion.hedge': 'lost', 'rpc.status_code': undefined },
+  })
   t.equal(gone?.attributes['http.response.status_code'], undefined, 'it never answered')
   t.match(span(200, undefined, { grpc: true, grpcStatus: 5 }), { isError: true })
   t.equal(span(200)?.attributes['url.full'], 'http://[fd00::1]:8080/a')

@@ -9,6 +9,7 @@ import { ruled } from './rule.ts'
 import {
   dnsName,
   duration,
+  grpcCodes,
   items,
   labelMap,
   list,
@@ -131,25 +132,6 @@ export const mesh = ruled(
   },
 ).describe('The mesh of this cluster: its defaults. There is one, named "default".')
 
-const grpcCodes = [
-  'CANCELLED',
-  'UNKNOWN',
-  'INVALID_ARGUMENT',
-  'DEADLINE_EXCEEDED',
-  'NOT_FOUND',
-  'ALREADY_EXISTS',
-  'PERMISSION_DENIED',
-  'RESOURCE_EXHAUSTED',
-  'FAILED_PRECONDITION',
-  'ABORTED',
-  'OUT_OF_RANGE',
-  'UNIMPLEMENTED',
-  'INTERNAL',
-  'UNAVAILABLE',
-  'DATA_LOSS',
-  'UNAUTHENTICATED',
-] as const
-
 const targetRef = z.strictObject({
   group: z.literal('').optional().describe('API group of the target: the core group.'),
   kind: z.literal('Service').optional().describe('Kind of the target.'),
@@ -239,8 +221,8 @@ const retryBudget = z.strictObject({
 export const l7Service = z
   .object({
     metadata,
-    spec: z
-      .strictObject({
+    spec: ruled(
+      z.strictObject({
         targetRef: targetRef.describe('The Service whose requests need L7 handling.'),
         protocol: z
           .enum(['http', 'http2', 'grpc'])
@@ -260,8 +242,15 @@ export const l7Service = z
           .optional()
           .describe('Limit of all retries to the Service, whatever route they take.'),
         ...trafficFields,
-      })
-      .describe('Which Service, and how its requests are handled.'),
+      }),
+      {
+        cel: '!has(self.hedging) || !has(self.retries)',
+        holds: ({ hedging, retries: again }) =>
+          hedging === undefined || again === undefined,
+        message: 'does not go with retries (gRFC A6): choose one',
+        path: ['hedging'],
+      },
+    ).describe('Which Service, and how its requests are handled.'),
   })
   .describe(
     'Declares that a Service needs L7 handling: its connections go through the proxy of the node.',

@@ -78,6 +78,12 @@ export function compileTraffic(
       maxTokens: retryThrottling.maxTokens,
       tokenMilli: Math.round(retryThrottling.tokenRatio * 1000),
     },
+    hedging: spec.hedging && {
+      maxAttempts: spec.hedging.maxAttempts,
+      delayMs: spec.hedging.delay,
+      nonFatalCodes: spec.hedging.nonFatalCodes,
+      nonFatalGrpcCodes: spec.hedging.nonFatalGrpcCodes,
+    },
   }
   const said = Object.values(traffic).some((part) =>
     Array.isArray(part) ? part.length > 0 : part !== undefined,

@@ -41,6 +41,7 @@ t.test('every part, with its defaults', async (t) => {
     ],
     connectionPool: { maxAge: '1m' },
     retryThrottling: { tokenRatio: 0.25 },
+    hedging: { delay: '50ms', nonFatalGrpcCodes: ['UNAVAILABLE'] },
     faults: { abort: { percent: 0.01 } },
   })?.traffic
   t.strictSame(traffic, {
@@ -81,6 +82,12 @@ t.test('every part, with its defaults', async (t) => {
       abortGrpcStatus: 14,
     },
     retryThrottling: { maxTokens: 10, tokenMilli: 250 },
+    hedging: {
+      maxAttempts: 2,
+      delayMs: 50,
+      nonFatalCodes: [],
+      nonFatalGrpcCodes: ['UNAVAILABLE'],
+    },
   })
 })
 

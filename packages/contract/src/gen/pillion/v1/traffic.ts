@@ -191,7 +191,11 @@ export interface Traffic {
     | RetryThrottling
     | undefined;
   /** Asked after `rate_limits`. */
-  globalRateLimit: GlobalRateLimit | undefined;
+  globalRateLimit:
+    | GlobalRateLimit
+    | undefined;
+  /** Of rules without retries of their own, in a table without retries. */
+  hedging: Hedging | undefined;
 }
 
 export interface Balancing {
@@ -305,6 +309,17 @@ export interface RetryThrottling {
   tokenMilli: number;
 }
 
+/** gRFC A6: a request that is not answered after `delay_ms` goes to another endpoint as well. The first answer counts. */
+export interface Hedging {
+  /** With the first; 2 to 5. */
+  maxAttempts: number;
+  delayMs: number;
+  /** HTTP status codes of an answer that another attempt may better: the next goes out at once. */
+  nonFatalCodes: number[];
+  /** gRPC status names of the same, "UNAVAILABLE". */
+  nonFatalGrpcCodes: string[];
+}
+
 function createBaseTraffic(): Traffic {
   return {
     balancing: undefined,
@@ -315,6 +330,7 @@ function createBaseTraffic(): Traffic {
     faults: undefined,
     retryThrottling: undefined,
     globalRateLimit: undefined,
+    hedging: undefined,
   };
 }
 
@@ -343,6 +359,9 @@ export const Traffic: MessageFns<Traffic> = {
     }
     if (message.globalRateLimit !== undefined) {
       GlobalRateLimit.encode(message.globalRateLimit, writer.uint32(66).fork()).join();
+    }
+    if (message.hedging !== undefined) {
+      Hedging.encode(message.hedging, writer.uint32(74).fork()).join();
     }
     return writer;
   },
@@ -424,6 +443,14 @@ export const Traffic: MessageFns<Traffic> = {
             message.globalRateLimit = GlobalRateLimit.decode(reader, reader.uint32());
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.hedging = Hedging.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -462,6 +489,9 @@ export const Traffic: MessageFns<Traffic> = {
     if (message.globalRateLimit !== undefined) {
       obj.globalRateLimit = GlobalRateLimit.toJSON(message.globalRateLimit);
     }
+    if (message.hedging !== undefined) {
+      obj.hedging = Hedging.toJSON(message.hedging);
+    }
     return obj;
   },
 
@@ -491,6 +521,9 @@ export const Traffic: MessageFns<Traffic> = {
       : undefined;
     message.globalRateLimit = (object.globalRateLimit !== undefined && object.globalRateLimit !== null)
       ? GlobalRateLimit.fromPartial(object.globalRateLimit)
+      : undefined;
+    message.hedging = (object.hedging !== undefined && object.hedging !== null)
+      ? Hedging.fromPartial(object.hedging)
       : undefined;
     return message;
   },
@@ -1691,6 +1724,128 @@ export const RetryThrottling: MessageFns<RetryThrottling> = {
     const message = createBaseRetryThrottling();
     message.maxTokens = object.maxTokens ?? 0;
     message.tokenMilli = object.tokenMilli ?? 0;
+    return message;
+  },
+};
+
+function createBaseHedging(): Hedging {
+  return { maxAttempts: 0, delayMs: 0, nonFatalCodes: [], nonFatalGrpcCodes: [] };
+}
+
+export const Hedging: MessageFns<Hedging> = {
+  encode(message: Hedging, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.maxAttempts !== 0) {
+      writer.uint32(8).uint32(message.maxAttempts);
+    }
+    if (message.delayMs !== 0) {
+      writer.uint32(16).uint32(message.delayMs);
+    }
+    if (message.nonFatalCodes.length !== 0) {
+      writer.uint32(26).fork();
+      for (const v of message.nonFatalCodes) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    for (const v of message.nonFatalGrpcCodes) {
+      writer.uint32(34).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Hedging {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHedging();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.maxAttempts = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.delayMs = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag === 24) {
+              message.nonFatalCodes.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 26) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.nonFatalCodes.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.nonFatalGrpcCodes.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  toJSON(message: Hedging): unknown {
+    const obj: any = {};
+    if (message.maxAttempts !== 0) {
+      obj.maxAttempts = Math.round(message.maxAttempts);
+    }
+    if (message.delayMs !== 0) {
+      obj.delayMs = Math.round(message.delayMs);
+    }
+    if (message.nonFatalCodes?.length) {
+      obj.nonFatalCodes = message.nonFatalCodes.map((e) => Math.round(e));
+    }
+    if (message.nonFatalGrpcCodes?.length) {
+      obj.nonFatalGrpcCodes = message.nonFatalGrpcCodes;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<Hedging>, I>>(base?: I): Hedging {
+    return Hedging.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Hedging>, I>>(object: I): Hedging {
+    const message = createBaseHedging();
+    message.maxAttempts = object.maxAttempts ?? 0;
+    message.delayMs = object.delayMs ?? 0;
+    message.nonFatalCodes = object.nonFatalCodes?.map((e) => e) || [];
+    message.nonFatalGrpcCodes = object.nonFatalGrpcCodes?.map((e) => e) || [];
     return message;
   },
 };
