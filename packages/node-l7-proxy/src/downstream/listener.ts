@@ -11,6 +11,12 @@ import type { Http1Server } from './http1.ts'
 import type { Http2Server } from './http2.ts'
 import type { Shares } from './quota.ts'
 
+/**
+ * Connections that wait to be accepted, as the parent asked for: node listens once more, with 511 unless told. What does
+ * not fit is dropped by the kernel, and its client tries again after 1, 3 and 7 s (net.core.somaxconn bounds it, too).
+ */
+const backlog = 4096
+
 /** A connection whose service is not known yet: the kernel may be told of it a moment before we are. */
 type Held = {
   readonly socket: Socket
@@ -59,7 +65,8 @@ export class Listener {
           },
         )
         server.once('error', reject)
-        server.listen({ fd, exclusive: true }, () => {
+        // An argument of its own: for a descriptor node overlooks the option of this name.
+        server.listen({ fd, exclusive: true }, backlog, () => {
           resolve(undefined)
         })
         this.#servers.push(server)
