@@ -19,7 +19,7 @@ MANIFESTS := package.json pnpm-lock.yaml pnpm-workspace.yaml $(wildcard packages
 C_SOURCES := $(wildcard bpf/*.c bpf/include/pillion/*.h packages/*/native/*.c packages/*/native/*.h \
 	bench/load/*.c test/*/*.c packages/*/test/*.c packages/*/test/support/*.c)
 
-.PHONY: help bootstrap bpf native gen build check static format test test-kernels test-corpora test-h2spec bench bench-propagation bench-scale bench-streams soak bench-telemetry bench-reconnect demo apiserver images clean distclean
+.PHONY: help bootstrap bpf native gen build check static format test test-kernels test-corpora test-h2spec bench bench-propagation bench-scale bench-streams soak bench-telemetry bench-reconnect bench-routes demo apiserver images clean distclean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -100,6 +100,9 @@ bench-streams: build ## compare one-way streams with and without acceleration; w
 
 soak: build ## an hour of checksummed streams over accelerated connections; root only
 	@node packages/ebpf-l4/bench/streams.ts --soak 3600
+
+bench-routes: bootstrap ## measure how a request finds its rule in long route tables; writes bench/results/routes.json
+	@node packages/node-l7-proxy/bench/route.ts $(BENCH_FLAGS)
 
 bench-reconnect: build ## simulate 200 nodes that come to another replica; writes bench/results/reconnect.json
 	@node packages/operator/bench/reconnect.ts $(BENCH_FLAGS)

@@ -13,6 +13,7 @@ import {
 import { statusNumber } from '../grpc/status.ts'
 import { compileBackends, compileFilters, noFilters } from './compile-filters.ts'
 import { Pattern } from './pattern.ts'
+import { indexedFrom, RouteIndex } from './route-index.ts'
 import type {
   BudgetRule,
   HedgeRule,
@@ -76,8 +77,14 @@ export function compileTable(name: string, table: RouteTable): Table {
     serviceId: table.serviceId,
     producer,
     consumer,
+    indexes: indexesOf([producer, ...consumer.values()]),
     budget: budget === undefined ? defaultBudget : { ...defaultBudget, ...budget },
   }
+}
+
+function indexesOf(lists: readonly (readonly Rule[])[]): Table['indexes'] {
+  const long = lists.filter(({ length }) => length >= indexedFrom)
+  return new Map(long.map((rules) => [rules, new RouteIndex(rules)]))
 }
 
 /** The table of a service without one: every request goes to the service itself. */

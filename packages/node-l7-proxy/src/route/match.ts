@@ -19,8 +19,18 @@ export function matchRule(
     table.consumer.size === 0
       ? table.producer
       : (table.consumer.get(clientNamespace) ?? table.producer)
+  const index = table.indexes.get(rules)
+  return index === undefined ? firstMatch(rules, request) : index.find(request)
+}
+
+/** The first of the list; what an index of it must agree with. */
+export function firstMatch(
+  rules: readonly Rule[],
+  request: RouteRequest,
+): Rule | undefined {
   for (const rule of rules) {
-    if (matches(rule, request)) return rule
+    if (matchesPath(rule.path, request.path) && matchesBeyondPath(rule, request))
+      return rule
   }
   return undefined
 }
@@ -36,9 +46,9 @@ export function pickBackend(rule: Rule, random: number): BackendRef | undefined 
   return undefined
 }
 
-function matches(rule: Rule, request: RouteRequest): boolean {
+/** Method, headers and query. */
+export function matchesBeyondPath(rule: Rule, request: RouteRequest): boolean {
   return (
-    (rule.path.kind === 'any' || matchesPath(rule.path, request.path)) &&
     (rule.method === '' || rule.method === request.method) &&
     (rule.headers.length === 0 ||
       rule.headers.every((want) => hasHeader(request, want))) &&
@@ -46,7 +56,8 @@ function matches(rule: Rule, request: RouteRequest): boolean {
   )
 }
 
-function matchesPath(match: PathMatch, path: string): boolean {
+/** `path` is path and query. */
+export function matchesPath(match: PathMatch, path: string): boolean {
   if (match.kind === 'any') return true
   if (match.kind === 'regex') return match.pattern.matches(withoutQuery(path))
   const { value } = match

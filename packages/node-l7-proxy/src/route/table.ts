@@ -2,6 +2,7 @@
 // The compiled form of a RouteTable: what the request path reads. Immutable; a new configuration is a new table.
 import type { L7Protocol } from '@pillion/contract'
 import type { Headers } from '../headers.ts'
+import type { RouteIndex } from './route-index.ts'
 import type { Pattern } from './pattern.ts'
 
 /** What a rule is matched against. */
@@ -158,5 +159,7 @@ export type Table = {
   readonly producer: readonly Rule[]
   /** By namespace of the client: these replace the producer's (GEP-1294). */
   readonly consumer: ReadonlyMap<string, readonly Rule[]>
+  /** Of the lists that are long enough for one. */
+  readonly indexes: ReadonlyMap<readonly Rule[], RouteIndex>
   readonly budget: BudgetRule
 }
