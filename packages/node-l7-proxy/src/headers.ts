@@ -87,3 +87,10 @@ export function fromRaw(raw: readonly string[]): Headers {
   }
   return headers
 }
+
+/** Size of a header list as HTTP/2 counts it: names, values, and 32 for each field (RFC 9113 6.5.2). */
+export function listBytes(raw: readonly string[]): number {
+  let bytes = 16 * raw.length
+  for (const text of raw) bytes += text.length
+  return bytes
+}

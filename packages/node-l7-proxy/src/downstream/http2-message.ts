@@ -6,7 +6,7 @@ import { METHODS } from 'node:http'
 import type { ServerHttp2Stream } from 'node:http2'
 import { RequestBody } from '../body.ts'
 import type { Connection, Message } from '../exchange.ts'
-import { fromRaw, type Headers } from '../headers.ts'
+import { fromRaw, type Headers, listBytes } from '../headers.ts'
 import type { Options } from '../options.ts'
 import { cleanTrailers } from '../trailers.ts'
 import { defaultAuthority } from './http1-message.ts'
@@ -34,6 +34,9 @@ export function readHttp2(
   options: Options,
   shares: Shares,
 ): Message | Refusal {
+  // node holds to the size that SETTINGS say only once the client has acknowledged them.
+  if (listBytes(raw) > options.headerBytes)
+    return refusal('HEADER_TOO_LARGE', `more than ${options.headerBytes} bytes`)
   const fields = readFields(raw)
   if ('code' in fields) return fields
   const { method, headers, length } = fields

@@ -13,11 +13,11 @@ import { ProxyError } from '../errors.ts'
 import type { Connection, Responder } from '../exchange.ts'
 import { toTrailers } from '../grpc/trailers.ts'
 import type { Headers } from '../headers.ts'
+import { FloodGauge, FloodPatrol } from '../limit/http2-flood.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import type { Options } from '../options.ts'
 import type { Pipeline } from '../pipeline.ts'
 import { readHttp2 } from './http2-message.ts'
-import { FloodGauge } from './http2-flood.ts'
 import type { Shares } from './quota.ts'
 import { StallTimer } from './stall.ts'
 import type { Refusal } from './validity.ts'
@@ -25,8 +25,8 @@ import type { Refusal } from './validity.ts'
 const connectionWindowBytes = 1_048_576
 const streamWindowBytes = 262_144
 
-/** How often connections are looked at: what a flood can send meanwhile is what one core can read. */
-const patrolMs = 100
+/** What the header of a request may take before it counts as a flood. */
+const streamBytes = 16_384
 
 type State = { readonly connection: Connection; readonly gauge: FloodGauge }
 
@@ -37,7 +37,7 @@ export class Http2Server {
   readonly #metrics: Metrics
   readonly #shares: Shares
   readonly #sessions: Map<ServerHttp2Session, State> = new Map()
-  #patrol: NodeJS.Timeout | undefined
+  readonly #patrol: FloodPatrol
   /** Whose session the next 'session' event is: node makes it while 'connection' is emitted. */
   #accepting: State | undefined
 
@@ -46,6 +46,7 @@ export class Http2Server {
     this.#options = options
     this.#shares = shares
     this.#metrics = metrics
+    this.#patrol = new FloodPatrol(() => metrics.counters.http2Floods++)
     this.#server = createServer({
       maxHeaderListPairs: options.headerFields,
       maxSessionInvalidFrames: 100,
@@ -62,7 +63,7 @@ export class Http2Server {
   }
 
   accept(socket: Socket, connection: Connection): void {
-    const gauge = new FloodGauge(socket, performance.now())
+    const gauge = new FloodGauge(socket, performance.now(), streamBytes)
     this.#accepting = { connection, gauge }
     this.#server.emit('connection', socket)
     this.#accepting = undefined
@@ -102,9 +103,11 @@ export class Http2Server {
       return
     }
     this.#sessions.set(session, state)
-    this.#patrol ??= setInterval(() => {
-      this.#findFloods()
-    }, patrolMs).unref()
+    this.#patrol.watch(state.gauge, () => {
+      setImmediate(() => {
+        session.destroy(undefined, constants.NGHTTP2_ENHANCE_YOUR_CALM)
+      })
+    })
     session.setLocalWindowSize(connectionWindowBytes)
     session.setTimeout(this.#options.idleTimeoutMs, () => {
       if (session.closed)
@@ -115,9 +118,7 @@ export class Http2Server {
     })
     session.on('close', () => {
       this.#sessions.delete(session)
-      if (this.#sessions.size > 0 || this.#patrol === undefined) return
-      clearInterval(this.#patrol)
-      this.#patrol = undefined
+      this.#patrol.forget(state.gauge)
     })
     session.on('error', ignore) // counted as sessionError, and 'close' follows
   }
@@ -157,18 +158,6 @@ export class Http2Server {
     })
     if (full !== undefined) refuse(responder, { code: 'OVERFLOW', detail: full })
     else this.#pipeline.serve(connection, message, responder)
-  }
-
-  #findFloods(): void {
-    const nowMs = performance.now()
-    for (const [session, { gauge }] of this.#sessions) {
-      if (!gauge.isFlooding(nowMs)) continue
-      this.#metrics.counters.http2Floods++
-      this.#sessions.delete(session)
-      setImmediate(() => {
-        session.destroy(undefined, constants.NGHTTP2_ENHANCE_YOUR_CALM)
-      })
-    }
   }
 }
 

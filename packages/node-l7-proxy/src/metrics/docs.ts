@@ -43,6 +43,10 @@ export const counterDocs = {
     'pillion_http2_floods_total',
     'HTTP/2 connections cut off for frames that carry no request',
   ],
+  upstreamFloods: [
+    'pillion_upstream_floods_total',
+    'HTTP/2 connections to endpoints cut off for frames that carry no answer',
+  ],
   heldLimit: ['pillion_held_limit_total', 'connections closed because of --max-held'],
   protocolErrors: [
     'pillion_protocol_errors_total',

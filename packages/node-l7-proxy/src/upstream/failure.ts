@@ -17,7 +17,20 @@ export class ConnectError extends Error {
 /** Code of a ConnectError that a limit of ours is the reason of. */
 export const limitCode = 'ELIMIT'
 
+/** An endpoint that sent more HTTP/2 frames than its answers explain. */
+export class FloodError extends Error {
+  readonly code = 'EFLOOD'
+
+  constructor() {
+    super('a flood of HTTP/2 frames')
+    this.name = 'FloodError'
+  }
+}
+
 const protocolCodes = new Set([
+  'EFLOOD',
+  // nghttp2 will not go on with this connection: its peer speaks no HTTP/2.
+  'ERR_HTTP2_ERROR',
   'UND_ERR_HEADERS_OVERFLOW',
   'UND_ERR_RES_CONTENT_LENGTH_MISMATCH',
 ])

@@ -6,8 +6,9 @@ import {
   connect,
   constants,
 } from 'node:http2'
+import { FloodGauge, type FloodPatrol } from '../limit/http2-flood.ts'
 import { connectUpstream } from './connector.ts'
-import { classify } from './failure.ts'
+import { classify, FloodError } from './failure.ts'
 import type { UpstreamSettings } from './pool.ts'
 import type { UpstreamFailure } from './upstream.ts'
 
@@ -31,6 +32,7 @@ export type Waiting = {
 
 export class Http2Session {
   readonly #session: ClientHttp2Session | undefined
+  readonly #gauge: FloodGauge | undefined
   readonly #label: string
   readonly #onClosed: (session: Http2Session) => void
   #state: State = { kind: 'connecting' }
@@ -39,6 +41,7 @@ export class Http2Session {
   /** Ever opened. */
   #opened = 0
   readonly #maxRequests: number
+  readonly #floods: FloodPatrol
   /** Monotonic; Infinity: it does not age. */
   #agedMs = Infinity
 
@@ -46,6 +49,7 @@ export class Http2Session {
     this.#label = settings.label
     this.#onClosed = onClosed
     this.#maxRequests = settings.maxRequests
+    this.#floods = settings.floods
     if (settings.maxAgeMs > 0) this.#agedMs = performance.now() + settings.maxAgeMs
     let socket
     try {
@@ -67,7 +71,11 @@ export class Http2Session {
       },
     })
     this.#session = session
+    this.#gauge = new FloodGauge(socket, performance.now(), settings.headerBytes)
     this.#listen(session, settings.idleMs)
+    this.#floods.watch(this.#gauge, () => {
+      this.#cut(session)
+    })
   }
 
   /** True when a call may be given to this session, now or as soon as it is connected. */
@@ -112,8 +120,12 @@ export class Http2Session {
     }
   }
 
-  /** A new stream, or undefined when the session has just become unusable. */
-  open(headers: readonly string[], endStream: boolean): ClientHttp2Stream | undefined {
+  /** A new stream, or undefined when the session has just become unusable. `answer` counts the bytes of its body. */
+  open(
+    headers: readonly string[],
+    endStream: boolean,
+    answer: { readonly bytes: number },
+  ): ClientHttp2Stream | undefined {
     const session = this.#session
     if (
       session === undefined ||
@@ -125,7 +137,9 @@ export class Http2Session {
     const stream = session.request(headers, { endStream, waitForTrailers: !endStream })
     this.#streams++
     this.#opened++
+    const close = this.#gauge?.open(answer)
     stream.once('close', () => {
+      close?.()
       this.#streams--
       if (this.#streams === 0 && this.#state.kind === 'draining') this.#destroySoon()
     })
@@ -164,6 +178,15 @@ export class Http2Session {
     })
   }
 
+  /** More came than answers: neither this connection nor what it still carries is worth the work. */
+  #cut(session: ClientHttp2Session): void {
+    const error = new FloodError()
+    this.#close(classify(error, this.#label))
+    setImmediate(() => {
+      session.destroy(error, constants.NGHTTP2_ENHANCE_YOUR_CALM)
+    })
+  }
+
   /** Deferred: node aborts when a session ends inside one of its own callbacks (reliability.md 0.1). */
   #destroySoon(): void {
     const session = this.#session
@@ -178,6 +201,7 @@ export class Http2Session {
     const notConnected = this.#state.kind === 'connecting' && failure.kind === 'reset'
     const seen: UpstreamFailure = notConnected ? { ...failure, kind: 'connect' } : failure
     this.#state = { kind: 'closed', failure: seen }
+    if (this.#gauge !== undefined) this.#floods.forget(this.#gauge)
     this.#onClosed(this)
     const waiting = this.#waiting
     this.#waiting = []

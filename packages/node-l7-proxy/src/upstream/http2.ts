@@ -2,7 +2,7 @@
 // HTTP/2 (and so gRPC) to an endpoint, over node:http2 with prior knowledge.
 import { type ClientHttp2Stream, constants } from 'node:http2'
 import type { Readable } from 'node:stream'
-import { fromRaw, type Headers } from '../headers.ts'
+import { fromRaw, type Headers, listBytes } from '../headers.ts'
 import { toTrailers } from '../grpc/trailers.ts'
 import { classify } from './failure.ts'
 import { Http2Session, type Waiting } from './http2-session.ts'
@@ -14,7 +14,7 @@ import type {
   UpstreamFailure,
   UpstreamRequest,
 } from './upstream.ts'
-import { faultOfHead, faultOfInformational } from './validity.ts'
+import { faultOfHead, faultOfInformational, faultOfSize } from './validity.ts'
 
 /** One connection carries a hundred streams; more of them only when the peer's limit is reached. */
 const sessionsMax = 8
@@ -70,6 +70,8 @@ class Http2Call implements UpstreamCall, Waiting {
   #headSeen = false
   #endSeen = false
   #over = false
+  /** Of the answer's body. */
+  bytes = 0
 
   constructor(
     upstream: Http2Upstream,
@@ -105,7 +107,7 @@ class Http2Call implements UpstreamCall, Waiting {
     const { body } = this.#request
     let stream
     try {
-      stream = session.open(requestHead(this.#request), body === undefined)
+      stream = session.open(requestHead(this.#request), body === undefined, this)
     } catch (error) {
       this.onFailure({
         kind: 'protocol',
@@ -150,7 +152,9 @@ class Http2Call implements UpstreamCall, Waiting {
       this.#headSeen = true
       const ended = (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0
       const [status, headers] = splitStatus(raw)
-      const fault = faultOfHead(status, headers, this.#settings)
+      const fault =
+        faultOfSize(listBytes(raw), this.#settings) ??
+        faultOfHead(status, headers, this.#settings)
       if (fault !== undefined) {
         this.#refuse(fault)
         return
@@ -159,6 +163,7 @@ class Http2Call implements UpstreamCall, Waiting {
       this.#events.onHead(status, headers, ended)
     })
     stream.on('data', (chunk: Buffer) => {
+      this.bytes += chunk.length
       if (!this.#over) this.#events.onData(chunk)
     })
     stream.on('trailers', (_headers, _flags, raw: string[]) => {

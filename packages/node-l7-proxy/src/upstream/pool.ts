@@ -5,6 +5,7 @@ import { ConnectionGate } from '../cluster/breaker.ts'
 import type { Cluster } from '../cluster/cluster.ts'
 import type { Endpoint } from '../cluster/endpoint.ts'
 import type { Datapath } from '../datapath.ts'
+import { FloodPatrol } from '../limit/http2-flood.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import type { Options } from '../options.ts'
 import type { Target } from './connector.ts'
@@ -26,6 +27,8 @@ export type UpstreamSettings = {
   readonly headerBytes: number
   readonly headerFields: number
   readonly pending: number
+  /** Watches HTTP/2 connections. */
+  readonly floods: FloodPatrol
 }
 
 const sweepMs = 10_000
@@ -38,11 +41,13 @@ export class UpstreamPools {
   readonly #metrics: Metrics
   readonly #pools: Map<Upstream, { endpoint: Endpoint; key: number }> = new Map()
   readonly #timer: NodeJS.Timeout
+  readonly #floods: FloodPatrol
 
   constructor(datapath: Datapath, options: Options, metrics: Metrics) {
     this.#datapath = datapath
     this.#options = options
     this.#metrics = metrics
+    this.#floods = new FloodPatrol(() => metrics.counters.upstreamFloods++)
     this.#timer = setInterval(() => {
       this.#sweep()
     }, sweepMs)
@@ -95,6 +100,7 @@ export class UpstreamPools {
       headerBytes: options.headerBytes,
       headerFields: options.headerFields,
       pending: options.pending,
+      floods: this.#floods,
     }
     const upstream = http2 ? new Http2Upstream(settings) : new Http1Upstream(settings)
     endpoint.upstreams.set(key, upstream)

@@ -12,6 +12,16 @@ export type AnswerLimits = {
   readonly label: string
   /** Fields of one head. */
   readonly headerFields: number
+  readonly headerBytes: number
+}
+
+/** For HTTP/2: node holds to the size that SETTINGS say only once the endpoint has acknowledged them. */
+export function faultOfSize(
+  bytes: number,
+  limits: AnswerLimits,
+): UpstreamFailure | undefined {
+  if (bytes <= limits.headerBytes) return undefined
+  return fault(limits, `a header of ${bytes} bytes`)
 }
 
 /** Why a final head is not passed on: no client could be sure what it means. */

@@ -282,6 +282,30 @@ t.test('many requests on one connection: as many as were asked for', async (t) =
   client.destroy()
 })
 
+t.test('a client that never acknowledges SETTINGS is held to them', async (t) => {
+  const large = (count: number): readonly Field[] =>
+    Array.from({ length: count }, (_, i) => [`x-${i}`, 'y'.repeat(8000)] as const)
+  /** One field of 4 KiB into the dynamic table, and 200 references to it. */
+  const bomb = Buffer.concat([
+    block(...get),
+    Buffer.from([0x40, 1, 0x78, 0x7f, 0xa1, 0x1e]),
+    Buffer.alloc(4000, 'y'),
+    Buffer.alloc(200, 0xbe),
+  ])
+  for (const [name, bytes, expected] of [
+    ['within the limit', block(...get, ...large(7)), '200'],
+    ['beyond it', block(...get, ...large(9)), '431'],
+    ['beyond it by references', bomb, '431'],
+  ] as const) {
+    backend.reset()
+    const client = new RawHttp2(proxy.port, 2, true, false)
+    client.send(split(1, bytes))
+    t.equal(await client.outcome(1), expected, name)
+    client.destroy()
+    t.equal(backend.requests.length, expected === '200' ? 1 : 0, name)
+  }
+})
+
 t.test('nothing crashed', async (t) => {
   t.equal(await proxy.metric('pillion_worker_crashes_total'), 0)
 })

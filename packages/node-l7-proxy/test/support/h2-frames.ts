@@ -107,10 +107,17 @@ export class RawHttp2 {
   readonly socket: net.Socket
   readonly frames: Frame[] = []
   closed = false
+  readonly #acks: boolean
   #bytes: Buffer = Buffer.alloc(0)
 
-  /** With `greet`, preface and SETTINGS go first. */
-  constructor(port: number, service: number, greet: boolean | Buffer = true) {
+  /** With `greet`, preface and SETTINGS go first; without `acks`, those of the other side are not acknowledged. */
+  constructor(
+    port: number,
+    service: number,
+    greet: boolean | Buffer = true,
+    acks = true,
+  ) {
+    this.#acks = acks
     this.socket = net.connect({ port, host: `127.0.0.${service}` })
     this.socket.on('error', () => undefined)
     this.socket.on('close', () => (this.closed = true))
@@ -188,7 +195,7 @@ export class RawHttp2 {
       const payload = Buffer.from(this.#bytes.subarray(9, 9 + length))
       this.#bytes = this.#bytes.subarray(9 + length)
       this.frames.push({ type: kind, flags, stream, payload })
-      if (kind === type.settings && (flags & flag.ack) === 0)
+      if (this.#acks && kind === type.settings && (flags & flag.ack) === 0)
         this.send(frame(type.settings, flag.ack, 0))
     }
   }

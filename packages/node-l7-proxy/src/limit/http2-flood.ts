@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+// Floods of frames that carry no request: PING, SETTINGS, PRIORITY, WINDOW_UPDATE, empty DATA, unknown types, CONTINUATION
+// without an end. node shows few of them one by one, and does not need to: all of them are bytes that a connection sends and
+// that become neither headers nor bodies. (nghttp2 itself bounds resets, CONTINUATION frames and unanswered control frames.)
+import type { Socket } from 'node:net'
+
+/** How often connections are looked at: what a flood can send meanwhile is what one core can read. */
+const patrolMs = 100
+
+/** Free for everybody: windows of data that nobody has read yet are among it. */
+const burstBytes = 2_097_152
+/** Keep-alive, window updates, chatter. */
+const bytesPerSecond = 65_536
+
+/** A body that is counted elsewhere. */
+type Counted = { readonly bytes: number }
+
+/** What one connection was good for. */
+export class FloodGauge {
+  readonly #socket: Socket
+  readonly #startedMs: number
+  /** What the headers of a stream may take. */
+  readonly #streamBytes: number
+  readonly #bodies: Set<Counted> = new Set()
+  #streams = 0
+  #bodyBytes = 0
+
+  constructor(socket: Socket, nowMs: number, streamBytes: number) {
+    this.#socket = socket
+    this.#startedMs = nowMs
+    this.#streamBytes = streamBytes
+  }
+
+  /** A stream began; call the result at its end. */
+  open(body: Counted | undefined): () => void {
+    this.#streams++
+    if (body === undefined) return () => undefined
+    this.#bodies.add(body)
+    return () => {
+      if (this.#bodies.delete(body)) this.#bodyBytes += body.bytes
+    }
+  }
+
+  /** True when more came than requests, bodies, answers and time explain. */
+  isFlooding(nowMs: number): boolean {
+    let body = this.#bodyBytes
+    for (const each of this.#bodies) body += each.bytes
+    const allowed =
+      burstBytes +
+      this.#streams * this.#streamBytes +
+      // DATA frames of a few bytes each are a way to write, if a poor one.
+      body * 8 +
+      // The other side grants windows for what it reads, at worst for every small frame.
+      this.#socket.bytesWritten +
+      ((nowMs - this.#startedMs) / 1000) * bytesPerSecond
+    return this.#socket.bytesRead > allowed
+  }
+}
+
+/** Looks at the connections of one side, as long as there are any. */
+export class FloodPatrol {
+  readonly #onFlood: () => void
+  readonly #watched: Map<FloodGauge, () => void> = new Map()
+  #timer: NodeJS.Timeout | undefined
+
+  /** `onFlood` is for counting. */
+  constructor(onFlood: () => void) {
+    this.#onFlood = onFlood
+  }
+
+  /** Calls `cut` once, when too much came; until `forget`. */
+  watch(gauge: FloodGauge, cut: () => void): void {
+    this.#watched.set(gauge, cut)
+    this.#timer ??= setInterval(() => {
+      this.#look()
+    }, patrolMs).unref()
+  }
+
+  /** The connection has ended. */
+  forget(gauge: FloodGauge): void {
+    this.#watched.delete(gauge)
+    if (this.#watched.size > 0) return
+    clearInterval(this.#timer)
+    this.#timer = undefined
+  }
+
+  #look(): void {
+    const nowMs = performance.now()
+    for (const [gauge, cut] of this.#watched) {
+      if (!gauge.isFlooding(nowMs)) continue
+      this.forget(gauge)
+      this.#onFlood()
+      cut()
+    }
+  }
+}
