@@ -109,6 +109,7 @@ export class Answers implements AttemptSink {
   data(attempt: Attempt, chunk: Buffer): void {
     const { exchange } = attempt
     exchange.responseBytes += chunk.length
+    exchange.responseMessages?.data(chunk)
     if (exchange.responder.write(chunk)) return
     attempt.pause()
     exchange.responder.onDrain = () => {

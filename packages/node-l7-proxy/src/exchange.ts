@@ -10,6 +10,7 @@ import type { Client } from './config/clients.ts'
 import type { Service } from './config/config.ts'
 import type { Session } from './filter/session.ts'
 import type { TraceContext } from './filter/trace.ts'
+import { MessageCounter } from './grpc/messages.ts'
 import type { Headers } from './headers.ts'
 import type { DestinationLabels } from './metrics/labels.ts'
 import type { Origin } from './origin.ts'
@@ -116,6 +117,9 @@ export class Exchange {
   /** Of the request's token, by the providers that it was verified for. */
   verdict: { readonly providers: unknown; readonly verdict: TokenVerdict } | undefined
   responseBytes = 0
+  /** Of gRPC calls only. */
+  readonly requestMessages: MessageCounter | undefined
+  readonly responseMessages: MessageCounter | undefined
   destination: DestinationLabels
 
   constructor(
@@ -130,6 +134,11 @@ export class Exchange {
     this.responder = responder
     this.service = service
     this.grpc = grpc
+    if (grpc) {
+      this.requestMessages = new MessageCounter()
+      this.responseMessages = new MessageCounter()
+      message.body?.tap(this.requestMessages)
+    }
     this.destination = service.destination
   }
 }

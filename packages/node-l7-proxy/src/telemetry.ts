@@ -42,6 +42,8 @@ export class Telemetry {
       ...{ status, grpcStatus, flag, durationMs },
       requestBytes: exchange.message.body?.bytes ?? 0,
       responseBytes: exchange.responseBytes,
+      requestMessages: exchange.requestMessages?.count ?? 0,
+      responseMessages: exchange.responseMessages?.count ?? 0,
     })
     this.#metrics.routes.observe({
       parent: exchange.service.name,

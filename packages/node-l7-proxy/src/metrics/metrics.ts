@@ -21,6 +21,9 @@ export type Observation = {
   readonly durationMs: number
   readonly requestBytes: number
   readonly responseBytes: number
+  /** Of gRPC calls, 0 otherwise. */
+  readonly requestMessages: number
+  readonly responseMessages: number
 }
 
 const flags = [
@@ -74,6 +77,16 @@ export class Metrics {
       'bytes of response bodies',
       sizeBucketsBytes,
       (s) => s.responseBytes,
+    )
+    this.#messages(
+      'istio_request_messages_total',
+      'gRPC messages that clients sent',
+      (s) => s.requestMessages,
+    )
+    this.#messages(
+      'istio_response_messages_total',
+      'gRPC messages that endpoints sent',
+      (s) => s.responseMessages,
     )
     const route = 'pillion_route_request_duration_milliseconds'
     const routeHelp = 'requests by route, rule and backend'
@@ -138,6 +151,8 @@ export class Metrics {
     series.duration.observe(seen.durationMs)
     series.requestBytes.observe(seen.requestBytes)
     series.responseBytes.observe(seen.responseBytes)
+    series.requestMessages += seen.requestMessages
+    series.responseMessages += seen.responseMessages
   }
 
   *#series(): Generator<Series> {
@@ -162,6 +177,15 @@ export class Metrics {
     values: (series: Series) => Sample[],
   ): void {
     this.#add(name, help, type, () => [...this.#series()].flatMap(values))
+  }
+
+  /** Only of series of gRPC calls: others have no messages. */
+  #messages(name: string, help: string, read: (series: Series) => number): void {
+    this.#register(name, help, 'counter', (series) => {
+      const { labels } = series
+      if (labels['request_protocol'] !== 'grpc') return []
+      return [{ labels, value: read(series) }]
+    })
   }
 
   #histogram(

@@ -42,6 +42,10 @@ export class Series {
   readonly requestBytes: Histogram = new Histogram(sizeBucketsBytes)
   readonly responseBytes: Histogram = new Histogram(sizeBucketsBytes)
 
+  /** Of gRPC calls. */
+  requestMessages = 0
+  responseMessages = 0
+
   constructor(labels: Readonly<Record<string, string>>) {
     this.labels = labels
   }

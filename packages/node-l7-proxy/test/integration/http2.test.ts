@@ -210,6 +210,8 @@ t.test(
       ),
       40,
     )
+    t.equal(await proxy.metric('istio_request_messages_total'), 40)
+    t.equal(await proxy.metric('istio_response_messages_total'), 40)
     t.equal(await proxy.metric('pillion_active_connections'), 1)
   },
 )
@@ -224,6 +226,8 @@ t.test('server streaming: ten megabytes', async (t) => {
   let bytes = 0
   for await (const chunk of stream as AsyncIterable<Buffer>) bytes += chunk.length
   t.equal(bytes, 10_000_000)
+  t.equal(await proxy.metric('istio_request_messages_total'), 41)
+  t.equal(await proxy.metric('istio_response_messages_total'), 140)
 })
 
 t.test('bidirectional streaming answers while the request goes on', async (t) => {
