@@ -98,6 +98,7 @@ export function implicitTable(name: string, serviceId: number): Table {
     backendTimeoutMs: 0,
     retry: undefined,
     traffic: undefined,
+    filters: [],
   })
 }
 

@@ -5,6 +5,7 @@
 import { z } from 'zod'
 import { accessHttp, jwtProvider } from './access-http.ts'
 import { metadata } from './core.ts'
+import { filterSource, serviceFilters } from './filters.ts'
 import { ruled } from './rule.ts'
 import {
   dnsName,
@@ -76,6 +77,9 @@ const meshSpec = z.strictObject({
     .strictObject({ agent: resources('agent'), proxy: resources('L7 proxy') })
     .optional()
     .describe('What the processes of a node may use.'),
+  filters: filterSource
+    .optional()
+    .describe('Where the filters come from that L7Services name (docs/l7-filters.md).'),
   nodeSelector: labelMap
     .optional()
     .describe('Labels of the nodes that take part. Absent or empty: all nodes.'),
@@ -242,6 +246,9 @@ export const l7Service = z
           .optional()
           .describe('Limit of all retries to the Service, whatever route they take.'),
         ...trafficFields,
+        filters: serviceFilters.describe(
+          'Filters of your own that requests go through, in this order; answers in the opposite one (docs/l7-filters.md). Absent: none.',
+        ),
       }),
       {
         cel: '!has(self.hedging) || !has(self.retries)',

@@ -22,6 +22,7 @@ import {
 } from './matches.ts'
 import { limitServiceOf } from './limit-service.ts'
 import { numberOf, type Pool } from './pool.ts'
+import { compileServiceFilters } from './service-filters.ts'
 import { compileTraffic } from './traffic.ts'
 
 export interface Routes {
@@ -114,7 +115,7 @@ function destinations({ backends, filters }: RouteRule): string[] {
 
 function hasDefaults({ l7Service, retryConstraint }: Declaration): boolean {
   const spec = l7Service?.spec
-  const own = spec?.timeouts ?? spec?.retries ?? spec?.retryBudget
+  const own = spec?.timeouts ?? spec?.retries ?? spec?.retryBudget ?? spec?.filters[0]
   return (own ?? retryConstraint ?? (spec && compileTraffic(spec, ''))) !== undefined
 }
 
@@ -147,6 +148,7 @@ function defaults(
     backendTimeoutMs: timeouts?.backendRequest ?? 0,
     retry: retries && serviceRetry(retries),
     traffic: spec && compileTraffic(spec, limitPort),
+    filters: compileServiceFilters(spec?.filters ?? []),
   }
 }
 

@@ -37,6 +37,8 @@ export interface StructuralSchema {
   readonly additionalProperties?: StructuralSchema
   readonly anyOf?: readonly { readonly type: 'integer' | 'string' }[]
   readonly 'x-kubernetes-int-or-string'?: true
+  /** Of an object: whatever is in it is kept and not looked at. */
+  readonly 'x-kubernetes-preserve-unknown-fields'?: true
   readonly 'x-kubernetes-list-type'?: 'atomic' | 'set' | 'map'
   readonly 'x-kubernetes-list-map-keys'?: readonly string[]
   readonly 'x-kubernetes-validations'?: readonly ValidationRule[]
@@ -58,6 +60,7 @@ const copied = [
   'maxItems',
   'maxProperties',
   'required',
+  'x-kubernetes-preserve-unknown-fields',
   'x-kubernetes-list-type',
   'x-kubernetes-list-map-keys',
   'x-kubernetes-validations',
@@ -108,8 +111,12 @@ function convert(written: Json, path: string): StructuralSchema {
       ),
     }),
     ...(isSchema(items) && { items: convert(items, `${path}[]`) }),
-    // Of an object with properties it is `false`: the API server prunes or refuses unknown fields by itself.
-    ...(isSchema(rest) && { additionalProperties: convert(rest, `${path}{}`) }),
+    // Of an object with properties it is `false`: the API server prunes or refuses unknown fields by itself. What is kept unseen has
+    // no schema.
+    ...(isSchema(rest) &&
+      node['x-kubernetes-preserve-unknown-fields'] !== true && {
+        additionalProperties: convert(rest, `${path}{}`),
+      }),
   }
 }
 

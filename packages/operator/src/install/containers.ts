@@ -9,7 +9,7 @@ import {
   ports,
   proxyUid,
 } from './names.ts'
-import type { Json, Resources } from './objects.ts'
+import type { FilterSource, Json, Resources } from './objects.ts'
 
 const restricted = {
   readOnlyRootFilesystem: true,
@@ -140,6 +140,7 @@ export function proxyContainer(
   image: string,
   resources: Resources | undefined,
   namespace: string,
+  filters: FilterSource = {},
 ): Json {
   return {
     name: 'proxy',
@@ -151,6 +152,7 @@ export function proxyContainer(
       `--admin-socket=${proxySocket}`,
       `--health-port=${ports.proxyHealth}`,
       `--drain-timeout=${drainMs}`,
+      ...filterMounts(filters).map(({ flag, mountPath }) => `--${flag}=${mountPath}`),
     ],
     env: [env('NODE_NAME', 'spec.nodeName'), env('HOST_IPS', 'status.hostIPs')],
     ports: [{ name: 'proxy', containerPort: ports.proxy }],
@@ -163,8 +165,33 @@ export function proxyContainer(
       capabilities: { drop: ['ALL'] },
     },
     ...probes(ports.proxyHealth),
-    volumeMounts: [...trustMounts, { name: 'proxy-run', mountPath: paths.proxyRun }],
+    volumeMounts: [
+      ...trustMounts,
+      { name: 'proxy-run', mountPath: paths.proxyRun },
+      ...filterMounts(filters).map(({ name, mountPath }) => ({
+        name,
+        mountPath,
+        readOnly: true,
+      })),
+    ],
   }
+}
+
+/** Filters of users, and what they may read: only the proxy sees either. */
+function filterMounts({
+  configMap,
+  secret,
+}: FilterSource): { flag: string; name: string; mountPath: string }[] {
+  const code = { flag: 'filters-dir', name: 'filters', mountPath: paths.filters }
+  const secrets = {
+    flag: 'filter-secrets-dir',
+    name: 'filter-secrets',
+    mountPath: paths.filterSecrets,
+  }
+  return [
+    ...(configMap === undefined ? [] : [code]),
+    ...(secret === undefined ? [] : [secrets]),
+  ]
 }
 
 const removalResources = resourcesOf(undefined, {

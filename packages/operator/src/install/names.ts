@@ -37,6 +37,8 @@ export const paths = {
   proxyRun: '/run/pillion/proxy',
   ca: '/etc/pillion/ca',
   token: '/var/run/secrets/pillion',
+  filters: '/etc/pillion/filters',
+  filterSecrets: '/etc/pillion/filter-secrets',
 } as const
 
 export const ports = {

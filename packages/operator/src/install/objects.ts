@@ -38,6 +38,12 @@ export type Resources = {
   readonly limits?: Quantities | undefined
 }
 
+/** Names of a ConfigMap and a Secret in the operator's namespace. */
+export interface FilterSource {
+  readonly configMap?: string | undefined
+  readonly secret?: string | undefined
+}
+
 /** `spec` of a Mesh, as far as it is about the installation. */
 export interface MeshInstall {
   readonly images?:
@@ -46,6 +52,7 @@ export interface MeshInstall {
   readonly resources?:
     | { readonly agent?: Resources | undefined; readonly proxy?: Resources | undefined }
     | undefined
+  readonly filters?: FilterSource | undefined
   readonly nodeSelector?: Readonly<Record<string, string>> | undefined
   /** As in the CRD: absent is Auto. */
   readonly acceleration?: 'Off' | 'On' | 'Auto' | undefined
@@ -204,7 +211,12 @@ function podTemplate(spec: MeshInstall, options: InstallOptions): Json {
         options.namespace,
         looksAtExecutables,
       ),
-      proxyContainer(images.proxy, spec.resources?.proxy, options.namespace),
+      proxyContainer(
+        images.proxy,
+        spec.resources?.proxy,
+        options.namespace,
+        spec.filters,
+      ),
     ],
     volumes: [
       ...hostVolumes,
@@ -212,6 +224,7 @@ function podTemplate(spec: MeshInstall, options: InstallOptions): Json {
       { name: 'agent-run', emptyDir: { medium: 'Memory', sizeLimit: '1Mi' } },
       { name: 'proxy-run', emptyDir: { medium: 'Memory', sizeLimit: '1Mi' } },
       { name: 'ca', configMap: { name: 'pillion-ca' } },
+      ...filterVolumes(spec.filters),
       {
         name: 'token',
         projected: {
@@ -228,6 +241,20 @@ function podTemplate(spec: MeshInstall, options: InstallOptions): Json {
       },
     ],
   }
+}
+
+/** Optional: a node must not lose its mesh because somebody has not written a filter yet. */
+function filterVolumes({ configMap, secret }: FilterSource = {}): Json[] {
+  const code = { name: 'filters', configMap: { name: configMap, optional: true } }
+  const secrets = {
+    name: 'filter-secrets',
+    // Through the pod's fsGroup, which is the proxy's: for nobody else.
+    secret: { secretName: secret, optional: true, defaultMode: 0o440 },
+  }
+  return [
+    ...(configMap === undefined ? [] : [code]),
+    ...(secret === undefined ? [] : [secrets]),
+  ]
 }
 
 const hostVolumes = [

@@ -96,6 +96,8 @@ const valid: readonly RawObject[] = [
   globalLimit({ type: 'Header', name: 'X-User', key: 'user' }, { timeout: '10s' }),
   globalLimit({ type: 'Value', value: 'a b' }, { failureMode: 'Closed', hits: 3 }),
   globalLimit({ type: 'Path' }, { service: { namespace: 'ops', name: 'a', port: 1 } }),
+  l7({ filters: [{ name: 'a', config: { any: [null, { deep: 1 }] }, timeout: '30s' }] }),
+  object('Mesh', { filters: { configMap: 'filters', secret: 'keys' } }),
   object('AccessPolicy', {}),
   object('AccessPolicy', { rules: null }),
   selector({ matchLabels: labels(16) }),
@@ -171,6 +173,9 @@ const refusedBySchema: readonly (readonly [RawObject, string])[] = [
     l7({ hedging: { delay: '1s', nonFatalGrpcCodes: ['OK'] } }),
     'spec.hedging.nonFatalGrpcCodes[0]',
   ],
+  [l7({ filters: [{ name: '../a' }] }), 'spec.filters[0].name'],
+  [l7({ filters: [{ name: 'a', config: 'b' }] }), 'spec.filters[0].config'],
+  [l7({ filters: many(9, () => ({ name: 'a' })) }), 'spec.filters'],
   [budget({ percent: 101 }), 'spec.retryBudget.percent'],
   [budget({ minRetryRate: { count: -1 } }), 'spec.retryBudget.minRetryRate.count'],
   [object('AccessPolicy', { action: 'Audit' }), 'spec.action'],
@@ -256,6 +261,7 @@ const refusedByRule: readonly RawObject[] = [
   l7({ faults: { delay: { percent: 1, duration: '0s' } } }),
   l7({ hedging: { delay: '1h1ms' } }),
   l7({ hedging: { delay: '1s' }, retries: { attempts: 1 } }),
+  l7({ filters: [{ name: 'a', timeout: '0s' }] }),
   from({}),
   port({ port: 'http', endPort: 81 }),
   port({ port: 80, endPort: 79 }),
@@ -272,6 +278,10 @@ const operatorOnly: readonly (readonly [RawObject, string])[] = [
   [
     selector({ matchLabels: { 'not a key': 'x' } }),
     'a CRD has no schema for keys of a map, and a loop over them in CEL has no bound to be priced by',
+  ],
+  [
+    l7({ filters: [{ name: 'a', config: { long: 'x'.repeat(16_384) } }] }),
+    'what a CRD keeps without looking at it has no length',
   ],
   [
     object('Mesh', { failureMode: null }),

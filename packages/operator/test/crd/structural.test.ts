@@ -36,6 +36,14 @@ t.test('a duration is its text, default included', async (t) => {
   })
 })
 
+t.test('what is kept without being looked at has no schema of its own', async (t) => {
+  const kept = { 'x-kubernetes-preserve-unknown-fields': true }
+  t.strictSame(field(z.record(z.string(), z.unknown()).meta(kept)), {
+    type: 'object',
+    ...kept,
+  })
+})
+
 t.test('lists that may be null are lists', async (t) => {
   t.strictSame(field(list(z.string(), 3).describe('d')), {
     type: 'array',

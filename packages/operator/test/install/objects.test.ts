@@ -71,6 +71,33 @@ t.test('nobody has more than it needs', async (t) => {
   t.strictSame(host, ['ca', 'token', 'proxy-run'], 'the proxy sees nothing of the host')
 })
 
+t.test('filters of users and their secrets are mounted for the proxy only', async (t) => {
+  const spec = podSpec({ filters: { configMap: 'code', secret: 'keys' } })
+  const proxy = named(spec, 'proxy')
+  t.match(proxy.args, {
+    [proxy.args.length - 2]: '--filters-dir=/etc/pillion/filters',
+    [proxy.args.length - 1]: '--filter-secrets-dir=/etc/pillion/filter-secrets',
+  })
+  t.strictSame(proxy.volumeMounts?.slice(-2), [
+    { name: 'filters', mountPath: '/etc/pillion/filters', readOnly: true },
+    { name: 'filter-secrets', mountPath: '/etc/pillion/filter-secrets', readOnly: true },
+  ])
+  const volumes = new Map(spec.volumes.map((volume) => [volume.name, volume]))
+  t.strictSame(volumes.get('filters'), {
+    name: 'filters',
+    configMap: { name: 'code', optional: true },
+  })
+  t.strictSame(volumes.get('filter-secrets'), {
+    name: 'filter-secrets',
+    secret: { secretName: 'keys', optional: true, defaultMode: 0o440 },
+  })
+  const agent = named(spec, 'agent')
+  t.notMatch(JSON.stringify(agent), /filters|filter-secrets/)
+  const only = podSpec({ filters: { configMap: 'code' } })
+  t.equal(only.volumes.filter(({ name }) => name.startsWith('filter')).length, 1)
+  t.notMatch(JSON.stringify(podSpec()), /filter/, 'nothing unless it is asked for')
+})
+
 t.test('mounts have volumes, and paths are below them', async (t) => {
   for (const isRemoval of [false, true]) {
     const { containers, initContainers = [], volumes } = podSpec({}, { isRemoval })

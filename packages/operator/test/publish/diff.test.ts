@@ -38,6 +38,7 @@ function randomView(next: () => number): Resources {
       backendTimeoutMs: 0,
       retry: undefined,
       traffic: undefined,
+      filters: [],
       retryBudget: undefined,
     })
   }

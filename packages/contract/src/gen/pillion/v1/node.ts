@@ -488,7 +488,22 @@ export interface RouteTable {
   requestTimeoutMs: number;
   backendTimeoutMs: number;
   retry: RetryPolicy | undefined;
-  traffic: Traffic | undefined;
+  traffic:
+    | Traffic
+    | undefined;
+  /** Of users, in the order in which requests meet them. */
+  filters: ServiceFilter[];
+}
+
+/** A filter that the platform's people wrote, by the name of its file; see docs/l7-filters.md. */
+export interface ServiceFilter {
+  name: string;
+  /** What it is given; '': nothing. */
+  configJson: string;
+  /** For each call. */
+  timeoutMs: number;
+  /** When it fails, requests go on without it; false: they fail. */
+  bypass: boolean;
 }
 
 export interface RouteRule {
@@ -3597,6 +3612,7 @@ function createBaseRouteTable(): RouteTable {
     backendTimeoutMs: 0,
     retry: undefined,
     traffic: undefined,
+    filters: [],
   };
 }
 
@@ -3625,6 +3641,9 @@ export const RouteTable: MessageFns<RouteTable> = {
     }
     if (message.traffic !== undefined) {
       Traffic.encode(message.traffic, writer.uint32(66).fork()).join();
+    }
+    for (const v of message.filters) {
+      ServiceFilter.encode(v!, writer.uint32(74).fork()).join();
     }
     return writer;
   },
@@ -3706,6 +3725,14 @@ export const RouteTable: MessageFns<RouteTable> = {
             message.traffic = Traffic.decode(reader, reader.uint32());
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.filters.push(ServiceFilter.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3744,6 +3771,9 @@ export const RouteTable: MessageFns<RouteTable> = {
     if (message.traffic !== undefined) {
       obj.traffic = Traffic.toJSON(message.traffic);
     }
+    if (message.filters?.length) {
+      obj.filters = message.filters.map((e) => ServiceFilter.toJSON(e));
+    }
     return obj;
   },
 
@@ -3766,6 +3796,115 @@ export const RouteTable: MessageFns<RouteTable> = {
     message.traffic = (object.traffic !== undefined && object.traffic !== null)
       ? Traffic.fromPartial(object.traffic)
       : undefined;
+    message.filters = object.filters?.map((e) => ServiceFilter.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseServiceFilter(): ServiceFilter {
+  return { name: "", configJson: "", timeoutMs: 0, bypass: false };
+}
+
+export const ServiceFilter: MessageFns<ServiceFilter> = {
+  encode(message: ServiceFilter, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.configJson !== "") {
+      writer.uint32(18).string(message.configJson);
+    }
+    if (message.timeoutMs !== 0) {
+      writer.uint32(24).uint32(message.timeoutMs);
+    }
+    if (message.bypass !== false) {
+      writer.uint32(32).bool(message.bypass);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ServiceFilter {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseServiceFilter();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.configJson = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.timeoutMs = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.bypass = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  toJSON(message: ServiceFilter): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.configJson !== "") {
+      obj.configJson = message.configJson;
+    }
+    if (message.timeoutMs !== 0) {
+      obj.timeoutMs = Math.round(message.timeoutMs);
+    }
+    if (message.bypass !== false) {
+      obj.bypass = message.bypass;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ServiceFilter>, I>>(base?: I): ServiceFilter {
+    return ServiceFilter.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ServiceFilter>, I>>(object: I): ServiceFilter {
+    const message = createBaseServiceFilter();
+    message.name = object.name ?? "";
+    message.configJson = object.configJson ?? "";
+    message.timeoutMs = object.timeoutMs ?? 0;
+    message.bypass = object.bypass ?? false;
     return message;
   },
 };
