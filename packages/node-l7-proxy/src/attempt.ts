@@ -109,6 +109,13 @@ export class Attempt implements UpstreamEvents {
     this.#call?.cancel()
   }
 
+  /** Another attempt of the request was first. Of its endpoint it says that it takes so long at least, and nothing else. */
+  lose(): void {
+    const waitedMs = performance.now() - this.startedMs
+    if (!this.#judged) this.#cluster.outlasted(this.endpoint, waitedMs)
+    this.cancel()
+  }
+
   /** The answer is not wanted; the connection is. */
   discard(): void {
     if (this.#state !== 'running') return

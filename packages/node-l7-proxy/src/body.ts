@@ -144,7 +144,7 @@ export class RequestBody {
   }
 
   #onData(chunk: Buffer): void {
-    const [reader] = this.#readers
+    const reader = this.#readers[0]
     const keep = this.#keeps(chunk)
     if (!keep && this.#gathering) {
       this.#gathering = false

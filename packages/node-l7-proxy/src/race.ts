@@ -131,7 +131,8 @@ export class Race {
     this.#stop()
     for (const attempt of this.#running) {
       this.#parts.telemetry.attempt(attempt, 0, why)
-      attempt.cancel()
+      if (why === lost) attempt.lose()
+      else attempt.cancel()
     }
     this.#running.clear()
   }

@@ -98,6 +98,12 @@ export class Cluster {
     this.outliers.record(endpoint, result, this.#endpoints, nowMs)
   }
 
+  /** It has not answered after `ms`, and nobody waits for it any more. */
+  outlasted(endpoint: Endpoint, ms: number): void {
+    const nowMs = now()
+    if (ms > endpoint.latency.at(nowMs)) endpoint.latency.observe(ms, true, nowMs)
+  }
+
   #nearest(endpoints: readonly Endpoint[]): readonly Endpoint[] {
     if (this.#zone === '') return endpoints
     let near = this.#near.get(endpoints)
