@@ -57,3 +57,15 @@ t.test('an equal declaration changes nothing', async (t) => {
   cluster.update(make(2), all, '')
   t.match(cluster.connectionPool, { idleMs: 2 })
 })
+
+t.test('an attempt that was given up makes its endpoint slower, never faster', async (t) => {
+  const cluster = new Cluster(new Metrics(), 10)
+  const endpoint = makeEndpoint('10.0.0.3')
+  const expected = (): number => endpoint.latency.at(performance.now())
+  cluster.judge(endpoint, 'good', 100)
+  cluster.outlasted(endpoint, 5)
+  t.ok(expected() > 95, String(expected()))
+  cluster.outlasted(endpoint, 400)
+  t.ok(expected() > 395, String(expected()))
+  t.equal(endpoint.health.ejectedUntilMs, 0)
+})
