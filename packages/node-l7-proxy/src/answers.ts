@@ -7,6 +7,8 @@ import type { Verifier } from './authorize/verifier.ts'
 import type { ConfigStore } from './config/config.ts'
 import { outcomes, ProxyError, type ProxyErrorCode } from './errors.ts'
 import type { Exchange, Verdict } from './exchange.ts'
+import { Extensions } from './extension/extensions.ts'
+import type { FilterLibrary } from './extension/library.ts'
 import type { Fault } from './filter/fault.ts'
 import { editHeaders } from './filter/header-modifier.ts'
 import { stripHopByHop } from './filter/hop-by-hop.ts'
@@ -33,6 +35,7 @@ export type Parts = {
   readonly pools: UpstreamPools
   readonly affinity: Affinity
   readonly verifier: Verifier
+  readonly library: FilterLibrary
   readonly metrics: Metrics
   readonly telemetry: Telemetry
   /** True while draining: connections end with their current request. */
@@ -56,12 +59,17 @@ const failures = {
   overflow: ['OVERFLOW', 'breakerConnections'],
 } as const satisfies Record<UpstreamFailure['kind'], readonly [ProxyErrorCode, unknown]>
 
+const hasNoBody = (status: number): boolean => status === 204 || status === 304
+
 export class Answers implements AttemptSink {
   readonly #parts: Parts
   readonly #tryAgain: (exchange: Exchange) => void
+  /** Filters of users. */
+  readonly extensions: Extensions
 
   constructor(parts: Parts, tryAgain: (exchange: Exchange) => void) {
     this.#parts = parts
+    this.extensions = new Extensions(parts.library, parts.metrics.filters, this)
     this.#tryAgain = tryAgain
   }
 
@@ -93,6 +101,16 @@ export class Answers implements AttemptSink {
     }
     exchange.race?.win(attempt)
     stripHopByHop(headers)
+    const uses = exchange.service.extensions
+    if (uses === undefined) return this.#forward(attempt, status, headers, ended)
+    this.extensions.onHead(attempt, uses, status, headers, () => {
+      this.#forward(attempt, status, headers, ended)
+    })
+  }
+
+  /** The head of the answer, to the client. */
+  #forward(attempt: Attempt, status: number, headers: Headers, ended: boolean): void {
+    const { exchange } = attempt
     if (exchange.cors !== undefined) editHeaders(headers, exchange.cors)
     for (const edit of exchange.responseEdits) editHeaders(headers, edit)
     const session = exchange.rule?.session
@@ -169,9 +187,15 @@ export class Answers implements AttemptSink {
   }
 
   /** An answer of the proxy's own that is no error. */
-  answer(exchange: Exchange, status: number, headers: Headers, text: string): void {
+  answer(
+    exchange: Exchange,
+    status: number,
+    headers: Headers,
+    text: string,
+    flag = '-',
+  ): void {
     this.#say(exchange, status, headers, text)
-    this.#finish(exchange, '-', '')
+    this.#finish(exchange, flag, '')
   }
 
   /** An error before an attempt. */
@@ -270,7 +294,9 @@ export class Answers implements AttemptSink {
     exchange.status = status
     exchange.headSent = true
     const body = Buffer.from(text)
-    const list = [...headers, 'content-length', String(body.length)]
+    // 204 and 304 say none (RFC 9110 8.6, 15.4.5).
+    const length = hasNoBody(status) ? [] : ['content-length', String(body.length)]
+    const list = [...headers, ...length]
     responder.head(status, list, body.length === 0, this.#closes(exchange))
     if (body.length === 0) return
     responder.write(body)

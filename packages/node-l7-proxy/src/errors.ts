@@ -35,6 +35,7 @@ export const outcomes = {
   OVERFLOW: row(503, 14, 'UO', 'too much is going on at this service'),
   RATE_LIMITED: row(429, 8, 'RL', 'a rate limit of the service is reached'),
   FAULT: row(503, 14, 'FI', 'the service is declared to fail some requests on purpose'),
+  FILTER_FAILED: row(500, 13, 'FF', 'a filter of the service failed'),
   RETRY_BUDGET: row(503, 14, 'URX', 'the retry budget of the service is used up'),
   REQUEST_TIMEOUT: row(504, 4, 'UT', 'the request took longer than its timeout'),
   BACKEND_TIMEOUT: row(504, 4, 'UT', 'the endpoint took longer than the backend timeout'),

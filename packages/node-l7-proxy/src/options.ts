@@ -184,6 +184,29 @@ const table = {
     '',
     'directory of the key files that policies name; empty: none are read',
   ),
+  filtersDir: text(
+    'filters-dir',
+    '',
+    'directory of the filters that L7Services name; empty: there are none',
+  ),
+  filterSecretsDir: text(
+    'filter-secrets-dir',
+    '',
+    'directory of the secrets that filters may ask for; empty: there are none',
+  ),
+  filters: number('max-filters', 'count', 16, 'filters in use at a time'),
+  filterPending: number(
+    'max-filter-calls',
+    'count',
+    1024,
+    'calls of one filter that it has not answered',
+  ),
+  filterMemory: number(
+    'filter-memory',
+    'bytes',
+    67_108_864,
+    'heap of one filter; beyond, it ends and is started again',
+  ),
   heldConnections: number(
     'max-held',
     'count',

@@ -10,6 +10,7 @@ import { appendForwardedFor, removeSpoofable } from './authorize/spoofable.ts'
 import { readyFor } from './cluster/members.ts'
 import { type Service, speaksHttp2 } from './config/config.ts'
 import { type Connection, Exchange, type Message, type Responder } from './exchange.ts'
+import type { FilterUse } from './extension/use.ts'
 import { corsEdit, preflightAnswer } from './filter/cors.ts'
 import { faultOf } from './filter/fault.ts'
 import { editHeaders } from './filter/header-modifier.ts'
@@ -149,6 +150,8 @@ export class Pipeline {
       },
     )
     if (identity === undefined) return // refused, or its token is being verified
+    const uses = exchange.service.extensions
+    if (uses !== undefined && this.#isHeld(exchange, uses)) return
     const { cluster } = target
     const refusal = cluster.breaker.refusal()
     if (refusal !== undefined) return this.#answers.overflow(exchange, refusal)
@@ -164,7 +167,7 @@ export class Pipeline {
       endpoint,
       cluster,
       spanId,
-      this.#answers,
+      uses === undefined ? this.#answers : this.#answers.extensions.sink,
       rule.retry.perTryTimeoutMs,
       rule.backendTimeoutMs,
     )
@@ -217,6 +220,13 @@ export class Pipeline {
         'grpc-timeout',
         formatGrpcTimeout(deadlineMs - performance.now()),
       )
+  }
+
+  /** Filters of users see what policy lets through, once; what they make of it is judged again. */
+  #isHeld(exchange: Exchange, uses: readonly FilterUse[]): boolean {
+    return this.#answers.extensions.holdsRequest(exchange, uses, () => {
+      this.#attempt(exchange)
+    })
   }
 
   #redirect(exchange: Exchange, rule: Rule, redirect: RedirectSpec): void {

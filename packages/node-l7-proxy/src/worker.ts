@@ -11,6 +11,8 @@ import { Http2Server } from './downstream/http2.ts'
 import { Listener } from './downstream/listener.ts'
 import { Shares } from './downstream/quota.ts'
 import { drain } from './drain.ts'
+import { FilterLibrary } from './extension/library.ts'
+import { namesOf } from './extension/use.ts'
 import { applyUpserts, goneFrom, type FromWorker, type ToWorker } from './ipc.ts'
 import { Metrics } from './metrics/metrics.ts'
 import type { Options } from './options.ts'
@@ -39,6 +41,7 @@ export class Worker {
   readonly #listenFds: readonly number[]
   readonly #verifier: Verifier
   readonly #exporter: SpanExporter
+  readonly #library: FilterLibrary
   #heart: NodeJS.Timeout | undefined
   #heartFailed = false
   #draining = false
@@ -52,6 +55,7 @@ export class Worker {
       pino.destination({ dest: 1, sync: false, minLength: 0 }),
     )
     this.#verifier = new Verifier(options.jwksDir)
+    this.#library = new FilterLibrary(options, this.#metrics, this.#log)
     this.#exporter = new SpanExporter(this.#metrics, {
       'service.name': 'pillion-proxy',
       'k8s.node.name': options.node,
@@ -63,6 +67,7 @@ export class Worker {
       pools: this.#pools,
       affinity: new Affinity(options.affinitySessions, this.#metrics),
       verifier: this.#verifier,
+      library: this.#library,
       metrics: this.#metrics,
       telemetry: new Telemetry(this.#metrics, this.#exporter, this.#log),
       isDraining: () => this.#draining,
@@ -122,6 +127,8 @@ export class Worker {
       const { resources, changes } = applyUpserts(held, upserts, removals)
       this.#config.update(resources, changes)
       this.#exporter.collector = this.#config.current.traceCollector
+      if (changes.has('routeTable'))
+        this.#library.use(namesOf(this.#config.current.byName.values()))
       if (changes.has('l7Policy')) this.#verifier.prune(this.#config.current.policies)
       send({ type: 'applied', seq: message.seq, error: undefined })
     } catch (error) {
@@ -187,6 +194,7 @@ export class Worker {
     this.#http1.close()
     this.#http2.close()
     this.#pools.close()
+    this.#library.close()
     await this.#exporter.close(spanFlushMs)
     this.#log.flush()
     setImmediate(() => {
@@ -211,6 +219,7 @@ export class Worker {
       traceCollector: current.traceCollector,
       traceProblem: this.#exporter.problem,
       keyProblems: this.#verifier.problems(),
+      filters: this.#library.dump(),
       services: [...current.byName.values()].map((service) => ({
         name: service.name,
         id: service.id,

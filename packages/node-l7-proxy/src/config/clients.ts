@@ -13,6 +13,8 @@ import type { Origin } from '../origin.ts'
 export type Client = {
   readonly identity: number
   readonly namespace: string
+  /** '': unknown. */
+  readonly serviceAccount: string
   /** "10.244.1.2". */
   readonly address: string
   readonly labels: SourceLabels
@@ -62,6 +64,7 @@ export class ClientDirectory {
       identity: id,
       address: formatAddress(origin.source),
       namespace,
+      serviceAccount: account,
       labels: this.#metrics.source({
         workload: orUnknown(workload?.workload),
         namespace: orUnknown(namespace),

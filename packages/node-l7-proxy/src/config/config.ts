@@ -14,6 +14,7 @@ import type { Policies } from '../authorize/guard.ts'
 import { Cluster } from '../cluster/cluster.ts'
 import { Endpoint } from '../cluster/endpoint.ts'
 import { type Members, membersOf } from '../cluster/members.ts'
+import { type FilterUse, usesOf } from '../extension/use.ts'
 import { RetryBudget } from '../filter/retry-budget.ts'
 import { type DestinationLabels, orUnknown, principal } from '../metrics/labels.ts'
 import type { Metrics } from '../metrics/metrics.ts'
@@ -33,6 +34,8 @@ export type Service = Members & {
   readonly budget: RetryBudget
   /** Balancing and limits; lives as long as the name does. */
   readonly cluster: Cluster
+  /** Filters of users, in order; undefined: none. */
+  readonly extensions: readonly FilterUse[] | undefined
   /** Labels of requests that reached no endpoint. */
   readonly destination: DestinationLabels
 }
@@ -224,6 +227,7 @@ export class ConfigStore {
       affinityMs: message.affinitySeconds * 1000,
       budget,
       cluster,
+      extensions: usesOf(resources.routeTable.get(name)),
       destination: this.#destination(name, undefined),
     }
   }

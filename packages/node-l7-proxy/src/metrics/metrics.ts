@@ -3,6 +3,7 @@
 // work unchanged), and our own with the prefix pillion_.
 import { Registry } from 'prom-client'
 import { counterDocs, gaugeDocs } from './docs.ts'
+import { FilterSeries } from './filters.ts'
 import { DestinationLabels, type SourceLabels } from './labels.ts'
 import { RouteSeries } from './routes.ts'
 import { durationBucketsMs, type Histogram, Series, sizeBucketsBytes } from './series.ts'
@@ -43,12 +44,15 @@ const flags = [
   'UR',
   'RL',
   'FI',
+  'FF',
+  'FA',
 ]
 
 export class Metrics {
   readonly counters: Record<CounterName, number> = zeros(counterDocs)
   readonly gauges: Record<GaugeName, number> = zeros(gaugeDocs)
   readonly routes: RouteSeries = new RouteSeries()
+  readonly filters: FilterSeries = new FilterSeries()
   readonly #destinations: Map<string, DestinationLabels> = new Map()
   readonly #sources: Map<string, SourceLabels> = new Map()
   readonly registry: Registry = new Registry()
@@ -100,6 +104,21 @@ export class Metrics {
       'requests whose route has no series of its own, because there are too many',
       'counter',
       () => this.routes.overflows,
+    )
+    const filter = 'pillion_filter_duration_milliseconds'
+    const filterHelp = 'calls of filters of users, by function and outcome'
+    this.#add(filter, filterHelp, 'histogram', () =>
+      [...this.filters.samples].flatMap(({ labels, duration }) =>
+        histogramSamples(filter, durationBucketsMs, duration, labels),
+      ),
+    )
+    const deaths = 'pillion_filter_deaths_total'
+    const deathsHelp = 'threads of filters that ended while they were in use'
+    this.#add(deaths, deathsHelp, 'counter', () =>
+      [...this.filters.deaths].map(([name, value]) => ({
+        labels: { filter: name },
+        value,
+      })),
     )
     for (const [key, [name, help]] of Object.entries(counterDocs)) {
       this.#plain(name, help, 'counter', () => this.counters[key as CounterName])

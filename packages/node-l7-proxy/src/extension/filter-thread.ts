@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+// One version of one filter, seen from the proxy: its thread, the calls that it has not answered, their time limits, and the
+// suspicion that a silent thread never will.
+import { Worker } from 'node:worker_threads'
+import type {
+  CheckedAnswer,
+  Call,
+  FromThread,
+  Hook,
+  ThreadData,
+  ToThread,
+} from './wire.ts'
+import type { Edits } from './fields.ts'
+import { SlowLog } from './slow-log.ts'
+
+/** How a call ended. `error` is for the log: it may have a stack. */
+export type Result =
+  | {
+      readonly kind: 'done'
+      readonly edits: Edits
+      readonly answer: CheckedAnswer | undefined
+    }
+  | { readonly kind: Failure; readonly error: string }
+
+/**
+ * threw: an error of the filter's own; timeout: no answer in time; died: its thread ended meanwhile; overflow: too many calls
+ * are unanswered; absent: there is no thread.
+ */
+export type Failure = 'threw' | 'timeout' | 'died' | 'overflow' | 'absent'
+
+export type ThreadSettings = ThreadData & {
+  /** Of its heap. */
+  readonly memoryBytes: number
+  /** Calls without an answer. */
+  readonly maxPending: number
+}
+
+export type ThreadEvents = {
+  onReady(): void
+  /** Once, and not after close(). `wasReady` false: this version never worked. */
+  onEnd(reason: string, wasReady: boolean): void
+  onLine(level: 'info' | 'warn' | 'error', text: string, dropped: number): void
+}
+
+type Pending = {
+  readonly done: (result: Result) => void
+  readonly timer: NodeJS.Timeout
+}
+
+/** How long importing the file may take. */
+const importMs = 10_000
+/** After a time-out, how long the thread may stay silent before it is taken to be in a loop. */
+const silentMs = 1000
+/** How long the last calls of a version that is replaced may take; their own time limits are shorter as a rule. */
+const closeMs = 30_000
+
+/** Loops and crashes of user code end here. */
+export class FilterThread {
+  hooks: ReadonlySet<Hook> | undefined
+  readonly #worker: Worker
+  readonly #events: ThreadEvents
+  readonly #maxPending: number
+  readonly #pending: Map<number, Pending> = new Map()
+  readonly #output: SlowLog = new SlowLog()
+  #seq = 0
+  #state: 'importing' | 'ready' | 'closing' | 'over' = 'importing'
+  /** Bounds whatever is waited for: the import, a sign of life, the last calls. */
+  #timer: NodeJS.Timeout | undefined
+  #probing = false
+
+  constructor(settings: ThreadSettings, events: ThreadEvents) {
+    const { file, secretsDir, memoryBytes, maxPending } = settings
+    this.#events = events
+    this.#maxPending = maxPending
+    const worker = new Worker(new URL('thread.ts', import.meta.url), {
+      workerData: { file, secretsDir } satisfies ThreadData,
+      // Nothing of the proxy's environment; a file beside no package.json is recognised by its syntax, which is no news.
+      env: {},
+      argv: [],
+      execArgv: ['--disable-warning=MODULE_TYPELESS_PACKAGE_JSON'],
+      stdout: true,
+      stderr: true,
+      resourceLimits: { maxOldGenerationSizeMb: Math.ceil(memoryBytes / 2 ** 20) },
+    })
+    this.#worker = worker
+    worker.unref()
+    worker.on('message', (message: FromThread) => {
+      this.#onMessage(message)
+    })
+    worker.on('error', (error) => {
+      this.#end(String((error as Error | undefined)?.stack ?? error))
+    })
+    worker.on('exit', (code) => {
+      this.#end(`its thread ended with code ${code}`)
+    })
+    for (const stream of [worker.stdout, worker.stderr]) {
+      stream.setEncoding('utf8').on('data', (text: string) => {
+        this.#output.tell(text.trimEnd(), (line, dropped) => {
+          this.#events.onLine('info', line, dropped)
+        })
+      })
+    }
+    this.#arm(importMs, () => {
+      this.#kill(`its file was not imported in ${importMs} ms`)
+    })
+  }
+
+  /** Calls that have no answer yet. */
+  get pending(): number {
+    return this.#pending.size
+  }
+
+  /** `done` is called once, later. Calls that come before the file is imported wait for it. */
+  call(call: Call, timeoutMs: number, done: (result: Result) => void): void {
+    const full = this.#pending.size >= this.#maxPending
+    if (full || this.#state === 'over') {
+      const kind = full ? 'overflow' : 'died'
+      const error = full ? `${this.#maxPending} calls have no answer yet` : 'it has ended'
+      queueMicrotask(() => {
+        done({ kind, error })
+      })
+      return
+    }
+    const seq = ++this.#seq
+    const timer = setTimeout(() => {
+      this.#settle(seq, { kind: 'timeout', error: `no answer in ${timeoutMs} ms` })
+      this.#probe()
+    }, timeoutMs)
+    this.#pending.set(seq, { done, timer })
+    this.#post({ type: 'call', seq, call })
+  }
+
+  /** Ends the thread when its last calls are answered. No event follows. */
+  close(): void {
+    if (this.#state === 'over' || this.#state === 'closing') return
+    this.#state = 'closing'
+    this.#arm(closeMs, () => {
+      this.#kill('it was replaced')
+    })
+    this.#endIfIdle()
+  }
+
+  #onMessage(message: FromThread): void {
+    if (this.#state === 'over') return
+    if (this.#probing) this.#disarm()
+    switch (message.type) {
+      case 'ready':
+        this.hooks = new Set(message.hooks)
+        if (this.#state !== 'importing') break
+        this.#disarm()
+        this.#state = 'ready'
+        this.#events.onReady()
+        break
+      case 'broken':
+        this.#kill(message.error)
+        break
+      case 'done':
+        this.#settle(message.seq, { ...message, kind: 'done' })
+        break
+      case 'failed':
+        this.#settle(message.seq, { kind: 'threw', error: message.error })
+        break
+      case 'log':
+        this.#events.onLine(message.level, message.text, message.dropped)
+        break
+      case 'pong':
+        break
+    }
+  }
+
+  #settle(seq: number, result: Result): void {
+    const pending = this.#pending.get(seq)
+    if (pending === undefined) return // too late
+    this.#pending.delete(seq)
+    clearTimeout(pending.timer)
+    pending.done(result)
+    this.#endIfIdle()
+  }
+
+  /** A thread that only waits for something answers at once. */
+  #probe(): void {
+    if (this.#state !== 'ready' || this.#probing) return
+    this.#post({ type: 'ping' })
+    this.#arm(silentMs, () => {
+      this.#kill(`it answered nothing for ${silentMs} ms after a time-out: a loop?`)
+    })
+    this.#probing = true
+  }
+
+  #endIfIdle(): void {
+    if (this.#state === 'closing' && this.#pending.size === 0)
+      this.#kill('it was replaced')
+  }
+
+  #kill(reason: string): void {
+    this.#end(reason)
+    void this.#worker.terminate()
+  }
+
+  #end(reason: string): void {
+    if (this.#state === 'over') return
+    const { hooks } = this
+    const told = this.#state !== 'closing'
+    this.#state = 'over'
+    this.#disarm()
+    for (const seq of [...this.#pending.keys()])
+      this.#settle(seq, { kind: 'died', error: reason })
+    if (told) this.#events.onEnd(reason, hooks !== undefined)
+  }
+
+  #post(message: ToThread): void {
+    this.#worker.postMessage(message)
+  }
+
+  #arm(ms: number, then: () => void): void {
+    this.#disarm()
+    this.#timer = setTimeout(then, ms).unref()
+  }
+
+  #disarm(): void {
+    if (this.#timer !== undefined) clearTimeout(this.#timer)
+    this.#timer = undefined
+    this.#probing = false
+  }
+}
