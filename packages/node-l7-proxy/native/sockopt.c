@@ -22,10 +22,9 @@
 #include <linux/types.h>
 
 #include "../../../bpf/include/pillion/types.h"
+#include "addon.h"
 
-#define ARGS_MAX 3
-
-static napi_value throw_errno(napi_env env, const char *operation, int err)
+napi_value throw_errno(napi_env env, const char *operation, int err)
 {
 	napi_value message, code, error, number;
 	char text[160];
@@ -43,13 +42,13 @@ static napi_value throw_errno(napi_env env, const char *operation, int err)
 	return NULL;
 }
 
-static napi_value throw_type(napi_env env, const char *text)
+napi_value throw_type(napi_env env, const char *text)
 {
 	napi_throw_type_error(env, "ERR_INVALID_ARG_TYPE", text);
 	return NULL;
 }
 
-static int get_args(napi_env env, napi_callback_info info, size_t want, napi_value *argv)
+int get_args(napi_env env, napi_callback_info info, size_t want, napi_value *argv)
 {
 	size_t argc = ARGS_MAX;
 
@@ -169,8 +168,8 @@ static int parse_address(const char *text, uint16_t port, struct sockaddr_storag
 	return -1;
 }
 
-/* listenSocket(address, port, reusePort): a listening descriptor that no event loop watches, so that the parent can
- * hold it (and its backlog) over the death of a worker without ever accepting. */
+/* listenSocket(address, port): a listening descriptor that no event loop watches, so that the parent can hold it (and
+ * its backlog) over the death of a worker without ever accepting. */
 static napi_value listen_socket(napi_env env, napi_callback_info info)
 {
 	napi_value argv[ARGS_MAX], result;
@@ -179,15 +178,13 @@ static napi_value listen_socket(napi_env env, napi_callback_info info)
 	socklen_t address_length = 0;
 	size_t length;
 	uint32_t port;
-	bool reuse_port;
 	int fd, err, family, on = 1;
 
-	if (!get_args(env, info, 3, argv) || napi_get_value_string_utf8(env, argv[0], NULL, 0, &length) != napi_ok ||
+	if (!get_args(env, info, 2, argv) || napi_get_value_string_utf8(env, argv[0], NULL, 0, &length) != napi_ok ||
 	    length >= sizeof(text) ||
 	    napi_get_value_string_utf8(env, argv[0], text, sizeof(text), &length) != napi_ok ||
-	    napi_get_value_uint32(env, argv[1], &port) != napi_ok || port > UINT16_MAX ||
-	    napi_get_value_bool(env, argv[2], &reuse_port) != napi_ok)
-		return throw_type(env, "listenSocket(address, port, reusePort)");
+	    napi_get_value_uint32(env, argv[1], &port) != napi_ok || port > UINT16_MAX)
+		return throw_type(env, "listenSocket(address, port)");
 	family = parse_address(text, (uint16_t)port, &address, &address_length);
 	if (family < 0)
 		return throw_type(env, "listenSocket: the address is not IPv4 or IPv6");
@@ -196,7 +193,6 @@ static napi_value listen_socket(napi_env env, napi_callback_info info)
 	if (fd < 0)
 		return throw_errno(env, "socket", errno);
 	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 ||
-	    (reuse_port && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) != 0) ||
 	    (family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) != 0) ||
 	    bind(fd, (struct sockaddr *)&address, address_length) != 0 || listen(fd, 4096) != 0) {
 		err = errno;
@@ -218,6 +214,8 @@ static napi_value init(napi_env env, napi_value exports)
 		{ "openSocket", NULL, open_socket, NULL, NULL, NULL, napi_enumerable, NULL },
 		{ "listenSocket", NULL, listen_socket, NULL, NULL, NULL, napi_enumerable, NULL },
 		{ "closeFd", NULL, close_fd, NULL, NULL, NULL, napi_enumerable, NULL },
+		{ "sendSockets", NULL, send_sockets, NULL, NULL, NULL, napi_enumerable, NULL },
+		{ "receiveSockets", NULL, receive_sockets, NULL, NULL, NULL, napi_enumerable, NULL },
 	};
 
 	if (napi_define_properties(env, exports, sizeof(properties) / sizeof(properties[0]), properties) != napi_ok)

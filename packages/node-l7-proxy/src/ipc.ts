@@ -12,7 +12,8 @@ export type ToWorker =
       readonly upserts: readonly (readonly [Kind, string, unknown])[]
       readonly removals: readonly (readonly [Kind, string])[]
     }
-  | { readonly type: 'drain' }
+  /** `succeeded`: a successor serves on the same sockets, so the kernel is told nothing. */
+  | { readonly type: 'drain'; readonly succeeded: boolean }
   | { readonly type: 'ask'; readonly seq: number; readonly what: 'metrics' | 'config' }
 
 export type FromWorker =

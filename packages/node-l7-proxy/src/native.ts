@@ -10,8 +10,12 @@ export type Native = {
   /** A non-blocking TCP socket that carries `identity`; undefined: the kernel is not asked (tests). */
   openSocket(family: 4 | 6, identity: number | undefined): number
   /** A listening descriptor that no event loop watches. */
-  listenSocket(address: string, port: number, reusePort: boolean): number
+  listenSocket(address: string, port: number): number
   closeFd(fd: number): void
+  /** Hands descriptors over a UNIX socket, with a text of at most 511 bytes. EPERM: another user is at its other end. */
+  sendSockets(fd: number, sockets: readonly number[], text: string): void
+  /** Connects to `path` and waits up to 2 s for what somebody hands over there; `fd` is the connection. */
+  receiveSockets(path: string): { fd: number; sockets: number[]; text: string }
 }
 
 const require = createRequire(import.meta.url)

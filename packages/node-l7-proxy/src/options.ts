@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every option and limit of the proxy, in one table; parsing is a loop over it.
 
-type Kind = 'text' | 'count' | 'ms' | 'bytes' | 'flag'
+type Kind = 'text' | 'count' | 'ms' | 'bytes'
 
 type Option<T> = {
   readonly flag: string
@@ -52,9 +52,10 @@ const table = {
     '/healthz and /readyz alone, on 127.0.0.1; 0: not served',
   ),
   workers: number('workers', 'count', 1, 'processes that serve requests'),
-  reusePort: flag(
-    'reuse-port',
-    'listen beside another proxy (SO_REUSEPORT), for replacement',
+  handoverSocket: text(
+    'handover-socket',
+    '',
+    'path where a successor takes over the listening sockets; empty: none can',
   ),
   logLevel: text('log-level', 'info', 'fatal, error, warn, info, debug, trace or silent'),
   drainTimeoutMs: number(
@@ -221,8 +222,7 @@ type Value<O> = O extends Option<infer T> ? T : never
 export type Options = { readonly [K in keyof Table]: Value<Table[K]> }
 
 /** The rows, for documentation: flag, env, default, doc. */
-export const optionTable: readonly Option<string | number | boolean>[] =
-  Object.values(table)
+export const optionTable: readonly Option<string | number>[] = Object.values(table)
 
 /** A command line that cannot be used; main exits with code 2. */
 export class OptionError extends Error {
@@ -235,10 +235,10 @@ export function parseOptions(
   env: Readonly<Record<string, string | undefined>>,
 ): Options {
   const given = readArguments(argv)
-  const values: Record<string, string | number | boolean> = {}
+  const values: Record<string, string | number> = {}
   for (const [key, option] of Object.entries(table) as [
     string,
-    Option<string | number | boolean>,
+    Option<string | number>,
   ][]) {
     const raw = given.get(option.flag) ?? env[option.env]
     if (raw === undefined && option.default === undefined) {
@@ -256,20 +256,15 @@ function readArguments(argv: readonly string[]): Map<string, string> {
     const [name = '', inline] = (argv[i] ?? '').split(/=(.*)/s, 2)
     const option = name.startsWith('--') ? flags.get(name.slice(2)) : undefined
     if (option === undefined) throw new OptionError(`unknown argument "${argv[i]}"`)
-    const value = inline ?? (option.kind === 'flag' ? 'true' : argv[++i])
+    const value = inline ?? argv[++i]
     if (value === undefined) throw new OptionError(`${name} needs a value`)
     given.set(option.flag, value)
   }
   return given
 }
 
-function convert(option: Option<unknown>, raw: string): string | number | boolean {
+function convert(option: Option<unknown>, raw: string): string | number {
   if (option.kind === 'text') return raw
-  if (option.kind === 'flag') {
-    if (raw !== 'true' && raw !== 'false')
-      throw new OptionError(`--${option.flag}: true or false, not "${raw}"`)
-    return raw === 'true'
-  }
   const value =
     option.kind === 'ms' ? durationMs(raw) : /^\d+$/.test(raw) ? Number(raw) : Number.NaN
   if (!Number.isSafeInteger(value)) {
@@ -299,10 +294,6 @@ function text(flag: string, fallback: string | undefined, doc: string): Option<s
 
 function number(flag: string, kind: Kind, fallback: number, doc: string): Option<number> {
   return { flag, env: envName(flag), kind, default: fallback, doc }
-}
-
-function flag(name: string, doc: string): Option<boolean> {
-  return { flag: name, env: envName(name), kind: 'flag', default: false, doc }
 }
 
 function envName(flag: string): string {

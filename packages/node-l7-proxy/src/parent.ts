@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // The parent process put together: sockets, workers, subscription, admin endpoint, signals.
-import { existsSync, rmSync } from 'node:fs'
 import { Role, securityOptions, subscribe, tellTrouble } from '@pillion/contract'
 import pino from 'pino'
 import { AggregatorRegistry, type MetricObject, Registry } from 'prom-client'
@@ -11,7 +10,8 @@ import {
   serveHealth,
   textAnswer,
 } from './admin.ts'
-import { loadNative } from './native.ts'
+import { type Predecessor, offerSockets, takeOver } from './handover.ts'
+import { loadNative, type Native } from './native.ts'
 import type { Options } from './options.ts'
 import { Supervisor } from './supervisor.ts'
 
@@ -26,9 +26,11 @@ export async function runParent(
     pino.destination({ dest: 1, sync: true }),
   )
   const native = loadNative()
-  const listenFds = options.listen
-    .split(',')
-    .map((address) => native.listenSocket(address, options.port, options.reusePort))
+  const { handoverSocket } = options
+  const listening = `${options.listen} ${options.port}`
+  const predecessor =
+    handoverSocket === '' ? undefined : takeOver(native, handoverSocket, listening)
+  const listenFds = predecessor?.sockets ?? listenSockets(native, options)
   const supervisor = new Supervisor({
     workerModule,
     argv,
@@ -41,9 +43,7 @@ export async function runParent(
     },
     log,
   })
-  const table = adminTable(supervisor)
-  const admin = [await serveAdmin(options.adminSocket, table)]
-  if (options.healthPort !== 0) admin.push(await serveHealth(options.healthPort, table))
+  const stopped = stopSignal()
   supervisor.start()
   const warn = tellTrouble((error) => {
     log.warn({ error }, 'no stream from the operator; the last configuration stays')
@@ -59,21 +59,65 @@ export async function runParent(
     },
   })
   log.info(
-    { listen: options.listen, port: options.port, workers: options.workers },
+    { listening, workers: options.workers, takesOver: predecessor !== undefined },
     'started',
   )
-
-  const signal = await stopSignal()
-  log.info({ signal, timeoutMs: options.drainTimeoutMs }, 'draining')
-  await supervisor.stop()
-  await subscription.close()
-  for (const server of admin) {
-    server.close()
-    server.closeAllConnections()
+  if (predecessor !== undefined && (await isStopped(predecessor, supervisor, stopped))) {
+    predecessor.leave()
+    await supervisor.stop(true)
+    await subscription.close()
+    return 0
   }
-  if (existsSync(options.adminSocket)) rmSync(options.adminSocket)
+
+  // From here on this is the proxy that others ask, and that hands over.
+  const closeAdmin = await openAdmin(options, supervisor)
+  const offer =
+    handoverSocket === ''
+      ? undefined
+      : await offerSockets(native, handoverSocket, listening, listenFds)
+  const ending = await Promise.race([stopped, ...(offer ? [offer.taken] : [])])
+  const succeeded = typeof ending === 'object'
+  const { drainTimeoutMs } = options
+  log.info({ why: succeeded ? 'a successor serves' : ending, drainTimeoutMs }, 'draining')
+  offer?.close()
+  if (succeeded) {
+    closeAdmin()
+    ending.done()
+  }
+  await supervisor.stop(succeeded)
+  await subscription.close()
+  if (!succeeded) closeAdmin()
   log.info('stopped')
   return 0
+}
+
+/** Opens admin socket and health port; what it returns closes them. */
+async function openAdmin(options: Options, supervisor: Supervisor): Promise<() => void> {
+  const table = adminTable(supervisor)
+  const servers = [await serveAdmin(options.adminSocket, table)]
+  if (options.healthPort !== 0) servers.push(await serveHealth(options.healthPort, table))
+  return () => {
+    for (const server of servers) {
+      server.close()
+      server.closeAllConnections()
+    }
+  }
+}
+
+const listenSockets = (native: Native, { listen, port }: Options): number[] =>
+  listen.split(',').map((address) => native.listenSocket(address, port))
+
+/** The predecessor goes on until we serve; if it dies before, we are the proxy at once. True: we are stopped before. */
+async function isStopped(
+  predecessor: Predecessor,
+  supervisor: Supervisor,
+  stopped: Promise<unknown>,
+): Promise<boolean> {
+  const ready = Promise.race([supervisor.serving, predecessor.gone])
+  const first = await Promise.race([ready.then(() => 'ready'), stopped])
+  if (first !== 'ready') return true
+  await predecessor.dismiss()
+  return false
 }
 
 function adminTable(supervisor: Supervisor): AdminTable {

@@ -50,6 +50,7 @@ export class Supervisor {
   #seq = 0
   #stopping = false
   #stopReported = false
+  readonly #serving: PromiseWithResolvers<void> = Promise.withResolvers()
   /** Workers that died without being asked to. */
   crashes = 0
 
@@ -74,6 +75,11 @@ export class Supervisor {
     return (
       !this.#stopping && this.#slots.some((slot) => slot.listening && slot.configured)
     )
+  }
+
+  /** Resolves when every worker listens with a configuration. */
+  get serving(): Promise<void> {
+    return this.#serving.promise
   }
 
   get pids(): number[] {
@@ -111,16 +117,21 @@ export class Supervisor {
     return answers.filter((answer) => answer !== undefined && !(answer instanceof Error))
   }
 
-  /** Drains all workers; resolves when they are gone. */
-  async stop(): Promise<void> {
+  /** Drains all workers; resolves when they are gone. `succeeded`: a successor serves on the same sockets. */
+  async stop(succeeded: boolean): Promise<void> {
     this.#stopping = true
     for (const slot of this.#slots) if (slot.timer !== undefined) clearTimeout(slot.timer)
     await Promise.all(
       this.#slots.map(async ({ child }) =>
-        child === undefined ? undefined : this.#stopChild(child),
+        child === undefined ? undefined : this.#stopChild(child, succeeded),
       ),
     )
     this.#reportStopped()
+  }
+
+  #reportServing(): void {
+    if (this.#slots.every((slot) => slot.listening && slot.configured))
+      this.#serving.resolve()
   }
 
   #reportStopped(): void {
@@ -129,7 +140,7 @@ export class Supervisor {
     this.#settings.onStopped()
   }
 
-  async #stopChild(child: ChildProcess): Promise<void> {
+  async #stopChild(child: ChildProcess, succeeded: boolean): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<undefined>()
     child.once('exit', () => {
       resolve(undefined)
@@ -138,7 +149,7 @@ export class Supervisor {
       () => child.kill('SIGKILL'),
       this.#settings.drainTimeoutMs + drainSlackMs,
     )
-    if (child.connected) child.send({ type: 'drain' } satisfies ToWorker)
+    if (child.connected) child.send({ type: 'drain', succeeded } satisfies ToWorker)
     else child.kill('SIGKILL')
     await promise
     clearTimeout(timer)
@@ -188,6 +199,7 @@ export class Supervisor {
   #onMessage(slot: Slot, message: FromWorker): void {
     if (message.type === 'listening') {
       slot.listening = true
+      this.#reportServing()
       return
     }
     if (message.type === 'stopped') {
@@ -199,6 +211,7 @@ export class Supervisor {
     this.#waiting.delete(message.seq)
     if (message.type === 'applied') {
       if (message.error === undefined) slot.configured = true
+      this.#reportServing()
       waiting?.resolve(message.error)
     } else {
       waiting?.resolve(message.value)

@@ -111,7 +111,7 @@ export class Worker {
         this.#configure(message)
         break
       case 'drain':
-        void this.#drain()
+        void this.#drain(message.succeeded)
         break
       case 'ask':
         void this.#answer(message.seq, message.what)
@@ -152,7 +152,7 @@ export class Worker {
   #startHeart(): void {
     this.#beat(ProxyState.PROXY_SERVING)
     this.#heart = setInterval(() => {
-      this.#beat(this.#draining ? ProxyState.PROXY_DRAINING : ProxyState.PROXY_SERVING)
+      this.#beat(ProxyState.PROXY_SERVING)
     }, this.#options.heartbeatMs)
   }
 
@@ -172,12 +172,12 @@ export class Worker {
     }
   }
 
-  async #drain(): Promise<void> {
+  async #drain(succeeded: boolean): Promise<void> {
     if (this.#draining) return
     this.#draining = true
     if (this.#heart !== undefined) {
       clearInterval(this.#heart)
-      this.#beat(ProxyState.PROXY_DRAINING)
+      if (!succeeded) this.#beat(ProxyState.PROXY_DRAINING)
     }
     const stopAccepting = (): void => {
       this.#listener.stop()

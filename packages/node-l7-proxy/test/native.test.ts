@@ -69,15 +69,15 @@ t.test('lengths and types are checked in C', async (t) => {
     'ERR_INVALID_ARG_TYPE',
   )
   t.equal(
-    codeOf(() => native.listenSocket('example.org', 1, false)),
+    codeOf(() => native.listenSocket('example.org', 1)),
     'ERR_INVALID_ARG_TYPE',
   )
   t.equal(
-    codeOf(() => native.listenSocket('x'.repeat(100), 1, false)),
+    codeOf(() => native.listenSocket('x'.repeat(100), 1)),
     'ERR_INVALID_ARG_TYPE',
   )
   t.equal(
-    codeOf(() => native.listenSocket('127.0.0.1', 70_000, false)),
+    codeOf(() => native.listenSocket('127.0.0.1', 70_000)),
     'ERR_INVALID_ARG_TYPE',
   )
 })

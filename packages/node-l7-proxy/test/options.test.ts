@@ -15,7 +15,7 @@ const required = [
 
 t.test('flags, environment, defaults, in this order', async (t) => {
   const options = parseOptions(
-    [...required, '--port=1', '--reuse-port', '--drain-timeout', '1m30s'],
+    [...required, '--port=1', '--drain-timeout', '1m30s'],
     {
       PILLION_PROXY_PORT: '2',
       PILLION_PROXY_WORKERS: '3',
@@ -25,7 +25,6 @@ t.test('flags, environment, defaults, in this order', async (t) => {
     node: 'n',
     port: 1,
     workers: 3,
-    reusePort: true,
     drainTimeoutMs: 90_000,
     headerBytes: 65_536,
   })
@@ -42,6 +41,5 @@ t.test('what cannot be used is named', async (t) => {
   bad([...required, '--port'], /--port needs a value/)
   bad([...required, '--port', 'x'], /--port: "x"/)
   bad([...required, '--heartbeat', '1 s'], /--heartbeat: "1 s" is not a duration/)
-  bad([...required, '--reuse-port=maybe'], /true or false/)
   t.ok(new OptionError('x') instanceof Error)
 })

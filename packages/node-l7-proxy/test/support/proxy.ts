@@ -15,6 +15,8 @@ import { until } from './wait.ts'
 export type TestProxy = {
   readonly port: number
   readonly process: ChildProcess
+  /** What it was started with: a successor is started with the same. */
+  readonly argv: readonly string[]
   readonly operator: TestOperator
   /** Lines that the processes wrote. */
   readonly log: string[]
@@ -33,24 +35,13 @@ export async function startProxy(
   const port = await freePort()
   const adminSocket = join(directory, 'admin.sock')
   const log: string[] = []
-  const child = spawn(
-    process.execPath,
-    [
-      fileURLToPath(new URL('main.ts', import.meta.url)),
-      ...[
-        '--node',
-        'node-1',
-        '--operator',
-        operator.address,
-        '--listen',
-        '0.0.0.0',
-        '--port',
-        String(port),
-      ],
-      ...['--admin-socket', adminSocket, '--log-level', 'warn', ...args],
-    ],
-    { stdio: ['ignore', 'pipe', 'inherit'] },
-  )
+  const argv = [
+    ...[fileURLToPath(new URL('main.ts', import.meta.url)), '--node', 'node-1'],
+    ...['--operator', operator.address, '--listen', '0.0.0.0', '--port', String(port)],
+    ...['--admin-socket', adminSocket, '--log-level', 'warn'],
+    ...['--handover-socket', join(directory, 'handover.sock'), ...args],
+  ]
+  const child = spawn(process.execPath, argv, { stdio: ['ignore', 'pipe', 'inherit'] })
   child.stdout
     .setEncoding('utf8')
     .on('data', (text: string) =>
@@ -61,6 +52,7 @@ export async function startProxy(
   const proxy: TestProxy = {
     port,
     process: child,
+    argv,
     operator,
     log,
     admin,
