@@ -22,7 +22,8 @@ import {
   trailersOnly,
   unavailable,
 } from './grpc/status.ts'
-import { type Headers, removeHeader } from './headers.ts'
+import { getHeader, type Headers, removeHeader, setHeader } from './headers.ts'
+import type { GlobalLimits } from './limit/global-limits.ts'
 import type { Metrics } from './metrics/metrics.ts'
 import { cleanTrailers } from './trailers.ts'
 import type { Telemetry } from './telemetry.ts'
@@ -35,6 +36,7 @@ export type Parts = {
   readonly pools: UpstreamPools
   readonly affinity: Affinity
   readonly verifier: Verifier
+  readonly limits: GlobalLimits
   readonly library: FilterLibrary
   readonly metrics: Metrics
   readonly telemetry: Telemetry
@@ -47,6 +49,8 @@ type FailureAnswer = {
   readonly status?: number
   readonly grpcStatus?: number
   readonly headers?: Headers
+  /** '': the error's own text. */
+  readonly body?: string
 }
 
 /** What the client is told, and where it is counted. */
@@ -56,7 +60,7 @@ const failures = {
   refused: ['UPSTREAM_RESET', undefined],
   reset: ['UPSTREAM_RESET', undefined],
   protocol: ['UPSTREAM_PROTOCOL', 'upstreamProtocolErrors'],
-  overflow: ['OVERFLOW', 'breakerConnections'],
+  overflow: ['OVERFLOW', undefined],
 } as const satisfies Record<UpstreamFailure['kind'], readonly [ProxyErrorCode, unknown]>
 
 const hasNoBody = (status: number): boolean => status === 204 || status === 304
@@ -151,7 +155,10 @@ export class Answers implements AttemptSink {
     const { exchange } = attempt
     const { kind, detail } = failure
     const [code, counter] = failures[kind]
-    if (counter !== undefined) this.#parts.metrics.counters[counter]++
+    const { counters, services } = this.#parts.metrics
+    if (counter !== undefined) counters[counter]++
+    if (kind === 'overflow')
+      services.add('breakerConnections', (exchange.target ?? exchange.service).name)
     const final = kind === 'denied' || kind === 'protocol' || kind === 'overflow'
     if (!exchange.headSent && this.#retry(attempt, { kind: final ? 'final' : kind }))
       return
@@ -184,6 +191,7 @@ export class Answers implements AttemptSink {
     if (!exchange.headSent) exchange.status = outcomes.CANCELLED.status
     if (exchange.grpc) exchange.grpcStatus = outcomes.CANCELLED.grpc
     this.#finish(exchange, outcomes.CANCELLED.flag, outcomes.CANCELLED.text)
+    exchange.asking?.cancel()
   }
 
   /** An answer of the proxy's own that is no error. */
@@ -208,15 +216,18 @@ export class Answers implements AttemptSink {
   /** A limit of the service's circuit breaker: `refusal` says which. */
   overflow(exchange: Exchange, refusal: string): void {
     if (exchange.race?.survives() === true) return
-    this.#parts.metrics.counters.breakerRequests++
-    this.#fail(exchange, 'OVERFLOW', `${exchange.target?.name}: ${refusal}`)
+    const { name } = exchange.target ?? exchange.service
+    this.#parts.metrics.services.add('breakerRequests', name)
+    this.#fail(exchange, 'OVERFLOW', `${name}: ${refusal}`)
   }
 
-  /** A rate limit: the client is told when to come again (RFC 6585 4). */
-  limit(exchange: Exchange, waitMs: number): void {
-    this.#parts.metrics.counters.rateLimited++
-    const headers = ['retry-after', String(Math.ceil(waitMs / 1000))]
-    this.#fail(exchange, 'RATE_LIMITED', exchange.service.name, { headers })
+  /** A rate limit: the client is told when to come again (RFC 6585 4), where that is known. `more`: what the answer has. */
+  limit(exchange: Exchange, waitMs: number, more: FailureAnswer = {}): void {
+    const { name } = exchange.service
+    this.#parts.metrics.services.add('rateLimited', name)
+    const headers = [...(more.headers ?? [])]
+    if (waitMs > 0) setHeader(headers, 'retry-after', String(Math.ceil(waitMs / 1000)))
+    this.#fail(exchange, 'RATE_LIMITED', name, { ...more, headers })
   }
 
   /** A failure on purpose: late, wrong, or both. */
@@ -281,8 +292,10 @@ export class Answers implements AttemptSink {
         this.#closes(exchange),
       )
     } else {
-      const headers = ['content-type', 'text/plain; charset=utf-8', ...extra]
-      this.#say(exchange, status, headers, `${error.message}\n`)
+      const plain = ['content-type', 'text/plain; charset=utf-8']
+      const typed = getHeader(extra, 'content-type') !== undefined
+      const text = more.body || `${error.message}\n`
+      this.#say(exchange, status, typed ? extra : [...plain, ...extra], text)
     }
     exchange.headSent = true
     this.#finish(exchange, error.flag, error.message)

@@ -34,6 +34,12 @@ export const outcomes = {
   ),
   OVERFLOW: row(503, 14, 'UO', 'too much is going on at this service'),
   RATE_LIMITED: row(429, 8, 'RL', 'a rate limit of the service is reached'),
+  RATE_LIMIT_UNKNOWN: row(
+    503,
+    14,
+    'RLSE',
+    'the rate limit service did not say whether a limit is reached',
+  ),
   FAULT: row(503, 14, 'FI', 'the service is declared to fail some requests on purpose'),
   FILTER_FAILED: row(500, 13, 'FF', 'a filter of the service failed'),
   RETRY_BUDGET: row(503, 14, 'URX', 'the retry budget of the service is used up'),

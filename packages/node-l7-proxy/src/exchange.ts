@@ -12,6 +12,7 @@ import type { Session } from './filter/session.ts'
 import type { TraceContext } from './filter/trace.ts'
 import { MessageCounter } from './grpc/messages.ts'
 import type { Headers } from './headers.ts'
+import type { LimitCall } from './limit/call.ts'
 import type { DestinationLabels } from './metrics/labels.ts'
 import type { Origin } from './origin.ts'
 import type { Race } from './race.ts'
@@ -90,6 +91,8 @@ export class Exchange {
   responseEdits: HeaderEdit[] = []
   /** The last one; after a race the one that won. */
   attempt: Attempt | undefined
+  /** The call to a rate limit service that it waits for. */
+  asking: LimitCall | undefined
   /** How many went out. */
   attempts = 0
   /** Of a hedged request; undefined: one attempt at a time. */

@@ -168,6 +168,12 @@ const table = {
     4096,
     'buckets of one rate limit of a service; the one not asked longest is forgotten',
   ),
+  limitCalls: number(
+    'max-limit-calls',
+    'count',
+    1024,
+    'calls to rate limit services on their way; beyond, failureMode of the limit decides',
+  ),
   replayBytes: number(
     'replay-bytes',
     'bytes',

@@ -8,7 +8,7 @@ import type { Endpoint } from './cluster/endpoint.ts'
 import { Guard } from './authorize/guard.ts'
 import { appendForwardedFor, removeSpoofable } from './authorize/spoofable.ts'
 import { readyFor } from './cluster/members.ts'
-import { type Service, speaksHttp2 } from './config/config.ts'
+import { type Config, type Service, speaksHttp2 } from './config/config.ts'
 import { type Connection, Exchange, type Message, type Responder } from './exchange.ts'
 import type { FilterUse } from './extension/use.ts'
 import { corsEdit, preflightAnswer } from './filter/cors.ts'
@@ -89,6 +89,20 @@ export class Pipeline {
     const { cors } = rule.filters
     if (cors !== undefined && this.#isPreflight(exchange, cors)) return
     if (this.#isLimited(exchange, rule)) return
+    const { globalLimit } = service.cluster
+    if (globalLimit === undefined) return this.#route(exchange, rule, snapshot)
+    this.#parts.limits.ask(exchange, globalLimit, (refusal) => {
+      if (exchange.done) return // the client did not wait
+      if (refusal === undefined) this.#route(exchange, rule, snapshot)
+      else if (refusal.kind === 'over')
+        this.#answers.limit(exchange, refusal.waitMs, refusal)
+      else this.#answers.refuse(exchange, 'RATE_LIMIT_UNKNOWN', refusal.detail)
+    })
+  }
+
+  /** What the rule makes of a request that no limit keeps, and where it leads. */
+  #route(exchange: Exchange, rule: Rule, snapshot: Config): void {
+    const { message, service } = exchange
     if (rule.filters.redirect !== undefined)
       return this.#redirect(exchange, rule, rule.filters.redirect)
 

@@ -4,6 +4,7 @@ import { formatEndpoint, parseAddress } from '@pillion/contract'
 import pino, { type Logger } from 'pino'
 import { Verifier } from './authorize/verifier.ts'
 import { Affinity } from './cluster/affinity.ts'
+import { Ejections } from './cluster/ejections.ts'
 import { ConfigStore } from './config/config.ts'
 import type { Datapath } from './datapath.ts'
 import { Http1Server } from './downstream/http1.ts'
@@ -14,6 +15,7 @@ import { drain } from './drain.ts'
 import { FilterLibrary } from './extension/library.ts'
 import { namesOf } from './extension/use.ts'
 import { applyUpserts, goneFrom, type FromWorker, type ToWorker } from './ipc.ts'
+import { GlobalLimits } from './limit/global-limits.ts'
 import { Metrics } from './metrics/metrics.ts'
 import type { Options } from './options.ts'
 import { ProxyState } from './gen/layout.ts'
@@ -40,6 +42,7 @@ export class Worker {
   readonly #listener: Listener
   readonly #listenFds: readonly number[]
   readonly #verifier: Verifier
+  readonly #limits: GlobalLimits
   readonly #exporter: SpanExporter
   readonly #library: FilterLibrary
   #heart: NodeJS.Timeout | undefined
@@ -49,11 +52,13 @@ export class Worker {
   constructor(options: Options, datapath: Datapath) {
     this.#options = options
     this.#datapath = datapath
-    this.#config = new ConfigStore(this.#metrics, options.node, options.limitKeys)
     this.#log = pino(
       { level: options.logLevel, base: { node: options.node, pid: process.pid } },
       pino.destination({ dest: 1, sync: false, minLength: 0 }),
     )
+    const ejections = new Ejections(this.#metrics, this.#log)
+    const { node, limitKeys } = options
+    this.#config = new ConfigStore(this.#metrics, node, limitKeys, ejections)
     this.#verifier = new Verifier(options.jwksDir)
     this.#library = new FilterLibrary(options, this.#metrics, this.#log)
     this.#exporter = new SpanExporter(this.#metrics, {
@@ -62,13 +67,14 @@ export class Worker {
       'process.pid': process.pid,
     })
     this.#pools = new UpstreamPools(datapath, options, this.#metrics)
+    const upstream = { config: this.#config, pools: this.#pools, metrics: this.#metrics }
+    this.#limits = new GlobalLimits(upstream, options.limitCalls)
     const pipeline = new Pipeline({
-      config: this.#config,
-      pools: this.#pools,
+      ...upstream,
+      limits: this.#limits,
       affinity: new Affinity(options.affinitySessions, this.#metrics),
       verifier: this.#verifier,
       library: this.#library,
-      metrics: this.#metrics,
       telemetry: new Telemetry(this.#metrics, this.#exporter, this.#log),
       isDraining: () => this.#draining,
     })
@@ -219,6 +225,7 @@ export class Worker {
       traceCollector: current.traceCollector,
       traceProblem: this.#exporter.problem,
       keyProblems: this.#verifier.problems(),
+      rateLimitProblem: this.#limits.problem,
       filters: this.#library.dump(),
       services: [...current.byName.values()].map((service) => ({
         name: service.name,

@@ -14,13 +14,10 @@ const required = [
 ]
 
 t.test('flags, environment, defaults, in this order', async (t) => {
-  const options = parseOptions(
-    [...required, '--port=1', '--drain-timeout', '1m30s'],
-    {
-      PILLION_PROXY_PORT: '2',
-      PILLION_PROXY_WORKERS: '3',
-    },
-  )
+  const options = parseOptions([...required, '--port=1', '--drain-timeout', '1m30s'], {
+    PILLION_PROXY_PORT: '2',
+    PILLION_PROXY_WORKERS: '3',
+  })
   t.match(options, {
     node: 'n',
     port: 1,

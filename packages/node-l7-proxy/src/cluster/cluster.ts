@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // What one service is, over all its configurations: counts, ejections, buckets, and the balancer that they have a say in.
-import type { Balancing, ConnectionPool, Faults, Traffic } from '@pillion/contract'
+import type {
+  Balancing,
+  ConnectionPool,
+  Faults,
+  GlobalRateLimit,
+  Traffic,
+} from '@pillion/contract'
 import { same } from '@pillion/contract'
 import { RetryThrottle } from '../filter/retry-throttle.ts'
 import type { Headers } from '../headers.ts'
@@ -12,7 +18,7 @@ import { leastRequest } from './balance/p2c.ts'
 import { balancerOf } from './balance/select.ts'
 import { CircuitBreaker } from './breaker.ts'
 import type { Endpoint } from './endpoint.ts'
-import { type AttemptResult, OutlierDetector } from './outlier.ts'
+import { type AttemptResult, type EjectionObserver, OutlierDetector } from './outlier.ts'
 
 const now = (): number => performance.now()
 
@@ -30,9 +36,11 @@ export class Cluster {
   #endpoints: readonly Endpoint[] = []
   #near: WeakMap<readonly Endpoint[], readonly Endpoint[]> = new WeakMap()
 
-  /** `maxKeys`: buckets that the rate limits of the service keep, at most. */
-  constructor(metrics: Metrics, maxKeys: number) {
-    this.outliers = new OutlierDetector(metrics.counters)
+  /**
+   * `maxKeys`: buckets that the rate limits of the service keep, at most. `observer` is told of its ejections.
+   */
+  constructor(metrics: Metrics, maxKeys: number, observer: EjectionObserver) {
+    this.outliers = new OutlierDetector(observer)
     this.limits = new RateLimits(maxKeys, metrics)
   }
 
@@ -69,6 +77,10 @@ export class Cluster {
 
   get connectionPool(): ConnectionPool | undefined {
     return this.#traffic?.connectionPool
+  }
+
+  get globalLimit(): GlobalRateLimit | undefined {
+    return this.#traffic?.globalRateLimit
   }
 
   get faults(): Faults | undefined {

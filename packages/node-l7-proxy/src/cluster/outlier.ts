@@ -33,11 +33,30 @@ export class EndpointHealth {
   ejectedUntilMs = 0
 }
 
-/** Numbers of all services, for metrics. */
-export type EjectionCounters = {
-  ejectionsConsecutive: number
-  ejectionsSuccessRate: number
-  ejectionPanics: number
+/** Why an endpoint is ejected and for how long, with the counts that it was judged by. */
+export type Ejection = {
+  readonly reason: 'failures in a row' | 'gateway failures in a row' | 'success rate'
+  readonly forMs: number
+  /** In a row, until now. */
+  readonly errors: number
+  readonly gatewayErrors: number
+  /** Of this interval. */
+  readonly good: number
+  readonly total: number
+  /** This one included; intervals without trouble take one back. */
+  readonly times: number
+  /** Endpoints of the service that are ejected, this one included, of so many. */
+  readonly ejected: number
+  readonly endpoints: number
+}
+
+/** Who is told what becomes of the endpoints of a service. */
+export type EjectionObserver = {
+  ejected(endpoint: Endpoint, ejection: Ejection): void
+  /** Ejections began to be ignored. */
+  panicked(): void
+  /** The rule is gone, and with it the ejection. */
+  lifted(endpoint: Endpoint): void
 }
 
 type View = {
@@ -48,22 +67,30 @@ type View = {
 
 /** The endpoints of one service. `nowMs` is monotonic everywhere. */
 export class OutlierDetector {
-  readonly #counters: EjectionCounters
+  readonly #observer: EjectionObserver
   readonly #views: WeakMap<readonly Endpoint[], View> = new WeakMap()
   #rule: OutlierEjection | undefined
   #intervalEndMs = 0
   /** Everybody is back then. */
   #lastReturnMs = 0
   #version = 0
+  /** Ejected, or back since the last ejection. */
+  #out: readonly Endpoint[] = []
 
-  constructor(counters: EjectionCounters) {
-    this.#counters = counters
+  constructor(observer: EjectionObserver) {
+    this.#observer = observer
   }
 
   /** undefined: nobody is ejected any more. */
   update(rule: OutlierEjection | undefined): void {
     this.#rule = rule
     this.#version++
+    if (rule !== undefined) return
+    for (const endpoint of this.#out) {
+      endpoint.health.ejectedUntilMs = 0
+      this.#observer.lifted(endpoint)
+    }
+    this.#out = []
   }
 
   /**
@@ -98,11 +125,13 @@ export class OutlierDetector {
       health.errors++
       health.gatewayErrors = result === 'gateway' ? health.gatewayErrors + 1 : 0
       const { consecutiveErrors, consecutiveGatewayErrors } = rule
-      const reached =
-        (consecutiveErrors > 0 && health.errors >= consecutiveErrors) ||
-        (consecutiveGatewayErrors > 0 && health.gatewayErrors >= consecutiveGatewayErrors)
-      if (reached && this.#eject(endpoint, rule, all, nowMs))
-        this.#counters.ejectionsConsecutive++
+      if (consecutiveErrors > 0 && health.errors >= consecutiveErrors)
+        this.#eject(endpoint, 'failures in a row', rule, all, nowMs)
+      else if (
+        consecutiveGatewayErrors > 0 &&
+        health.gatewayErrors >= consecutiveGatewayErrors
+      )
+        this.#eject(endpoint, 'gateway failures in a row', rule, all, nowMs)
     }
     if (nowMs >= this.#intervalEndMs) this.#endInterval(rule, all, nowMs)
   }
@@ -112,9 +141,8 @@ export class OutlierDetector {
     const isFirst = this.#intervalEndMs === 0
     this.#intervalEndMs = nowMs + rule.intervalMs
     if (isFirst) return
-    for (const endpoint of rule.successRate ? outliers(all, rule.successRate) : []) {
-      if (this.#eject(endpoint, rule, all, nowMs)) this.#counters.ejectionsSuccessRate++
-    }
+    for (const endpoint of rule.successRate ? outliers(all, rule.successRate) : [])
+      this.#eject(endpoint, 'success rate', rule, all, nowMs)
     for (const { health } of all) {
       health.good = 0
       health.total = 0
@@ -124,29 +152,36 @@ export class OutlierDetector {
     }
   }
 
-  /** False when it is ejected already, or as many as may be are. */
+  /** Unless it is ejected already, or as many as may be are. */
   #eject(
-    { health }: Endpoint,
+    endpoint: Endpoint,
+    reason: Ejection['reason'],
     rule: OutlierEjection,
     all: readonly Endpoint[],
     nowMs: number,
-  ): boolean {
-    if (health.ejectedUntilMs > nowMs) return false
+  ): void {
+    const { health } = endpoint
+    if (health.ejectedUntilMs > nowMs) return
     const share = Math.floor((all.length * rule.maxEjectedPercent) / 100)
     const most = all.length < 2 ? 0 : Math.max(1, share)
-    if (all.filter((each) => each.health.ejectedUntilMs > nowMs).length >= most)
-      return false
+    const out = all.filter((each) => each.health.ejectedUntilMs > nowMs)
+    if (out.length >= most) return
+    this.#out = [...out, endpoint]
+    const { errors, gatewayErrors, good, total } = health
     health.times++
     health.errors = 0
     health.gatewayErrors = 0
-    const ms = Math.min(
+    const forMs = Math.min(
       rule.baseEjectionMs * health.times,
       Math.max(rule.maxEjectionMs, rule.baseEjectionMs),
     )
-    health.ejectedUntilMs = nowMs + ms
+    health.ejectedUntilMs = nowMs + forMs
     this.#lastReturnMs = Math.max(this.#lastReturnMs, health.ejectedUntilMs)
     this.#version++
-    return true
+    this.#observer.ejected(endpoint, {
+      ...{ reason, forMs, errors, gatewayErrors, good, total, times: health.times },
+      ...{ ejected: out.length + 1, endpoints: all.length },
+    })
   }
 
   #look(ready: readonly Endpoint[], rule: OutlierEjection, nowMs: number): View {
@@ -161,7 +196,7 @@ export class OutlierDetector {
     if (usable.length === ready.length) return { version, untilMs, usable: ready }
     const panics =
       usable.length === 0 || usable.length * 100 < ready.length * rule.panicPercent
-    if (panics) this.#counters.ejectionPanics++
+    if (panics) this.#observer.panicked()
     return { version, untilMs, usable: panics ? ready : usable }
   }
 }

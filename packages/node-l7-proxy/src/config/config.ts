@@ -12,6 +12,7 @@ import {
 } from '@pillion/contract'
 import type { Policies } from '../authorize/guard.ts'
 import { Cluster } from '../cluster/cluster.ts'
+import type { Ejections } from '../cluster/ejections.ts'
 import { Endpoint } from '../cluster/endpoint.ts'
 import { type Members, membersOf } from '../cluster/members.ts'
 import { type FilterUse, usesOf } from '../extension/use.ts'
@@ -61,6 +62,7 @@ export class ConfigStore {
   readonly #metrics: Metrics
   readonly #node: string
   readonly #limitKeys: number
+  readonly #ejections: Ejections
   readonly #endpoints: Map<string, Endpoint> = new Map()
   readonly #endpointsOf: Map<number, Map<string, Endpoint>> = new Map()
   readonly #withdrawn: Map<number, Service> = new Map()
@@ -70,7 +72,8 @@ export class ConfigStore {
   received = false
 
   /** `node`: name of this node. `limitKeys`: buckets that a rate limit may keep. */
-  constructor(metrics: Metrics, node: string, limitKeys: number) {
+  constructor(metrics: Metrics, node: string, limitKeys: number, ejections: Ejections) {
+    this.#ejections = ejections
     this.#limitKeys = limitKeys
     this.#metrics = metrics
     this.#node = node
@@ -149,6 +152,8 @@ export class ConfigStore {
     }
     this.received = true
     if (changes.has('endpoint')) this.#prune()
+    if (changes.has('servicePort'))
+      this.#metrics.services.prune((name) => byName.has(name))
   }
 
   #compileTables(resources: Resources, changes: Changes): Map<string, Table> {
@@ -181,7 +186,10 @@ export class ConfigStore {
       const known = this.#endpoints.get(name)
       if (message === undefined) {
         this.#endpoints.delete(name)
-        if (known !== undefined) this.#endpointsOf.get(known.serviceId)?.delete(name)
+        if (known !== undefined) {
+          this.#endpointsOf.get(known.serviceId)?.delete(name)
+          this.#ejections.forget(known)
+        }
         continue
       }
       const labels = this.#destination(serviceName, message)
@@ -211,7 +219,9 @@ export class ConfigStore {
     const endpoints = [...(this.#endpointsOf.get(message.id)?.values() ?? [])]
     const place = placeOf(resources, this.#node)
     const members = membersOf(message, endpoints, place)
-    const cluster = known?.cluster ?? new Cluster(this.#metrics, this.#limitKeys)
+    const cluster =
+      known?.cluster ??
+      new Cluster(this.#metrics, this.#limitKeys, this.#ejections.of(name))
     cluster.update(
       resources.routeTable.get(name)?.traffic,
       members.readyOutside,

@@ -56,7 +56,7 @@ export function nextTry(
 export function permit(
   exchange: Exchange,
   transparent: boolean,
-  { counters }: Metrics,
+  { counters, services }: Metrics,
 ): 'yes' | 'no' | 'over-budget' {
   const { message, service, target } = exchange
   if (message.body !== undefined && !message.body.replayable) {
@@ -70,13 +70,13 @@ export function permit(
   }
   if (exchange.retriedAt === undefined) {
     if (!breaker.enterRetry()) {
-      counters.breakerRetries++
+      services.add('breakerRetries', (target ?? service).name)
       return 'no'
     }
     exchange.retriedAt = breaker
   }
   if (transparent || service.budget.take(performance.now())) return 'yes'
-  counters.budgetExhausted++
+  services.add('budgetExhausted', service.name)
   return 'over-budget'
 }
 

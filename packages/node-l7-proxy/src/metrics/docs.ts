@@ -62,10 +62,6 @@ export const counterDocs = {
     'pillion_hedges_won_total',
     'answers to hedged requests that did not come from the first attempt',
   ],
-  budgetExhausted: [
-    'pillion_retry_budget_exhausted_total',
-    'retries refused by the budget of a service',
-  ],
   replayOverflow: [
     'pillion_replay_overflow_total',
     'requests not retried or hedged because their body was longer than --replay-bytes',
@@ -83,31 +79,14 @@ export const counterDocs = {
     'pillion_mirrors_dropped_total',
     'copies of requests given up: too many at once, too long a body, no endpoint, no answer',
   ],
-  breakerRequests: [
-    'pillion_circuit_breaker_requests_total',
-    'requests refused because maxRequests, maxPendingRequests or maxRetries of their service was reached',
+  ejectionLinesDropped: [
+    'pillion_ejection_lines_dropped_total',
+    'lines about ejections that were not written because there were too many',
   ],
-  breakerConnections: [
-    'pillion_circuit_breaker_connections_total',
-    'requests refused because maxConnections of their service was reached',
+  limitCallsOverflow: [
+    'pillion_rate_limit_calls_overflow_total',
+    'requests about which no rate limit service was asked because of --max-limit-calls',
   ],
-  breakerRetries: [
-    'pillion_circuit_breaker_retries_total',
-    'retries not made because maxRetries of their service was reached',
-  ],
-  ejectionsConsecutive: [
-    'pillion_ejections_consecutive_total',
-    'endpoints ejected for failures in a row',
-  ],
-  ejectionsSuccessRate: [
-    'pillion_ejections_success_rate_total',
-    'endpoints ejected for failing more often than the others',
-  ],
-  ejectionPanics: [
-    'pillion_ejection_panics_total',
-    'times that ejections began to be ignored because too few endpoints were left',
-  ],
-  rateLimited: ['pillion_rate_limited_total', 'requests refused by a rate limit'],
   limitKeysForgotten: [
     'pillion_rate_limit_forgotten_total',
     'buckets of rate limits forgotten because of --max-limit-keys',
@@ -161,6 +140,46 @@ export const counterDocs = {
   exceptions: ['pillion_exceptions_total', 'errors that no code expected'],
 } as const
 
+/** Counters by service: that of the limit. */
+export const serviceDocs = {
+  rateLimited: [
+    'pillion_rate_limited_total',
+    'requests refused by a rate limit of the service',
+  ],
+  limitCalls: [
+    'pillion_rate_limit_calls_total',
+    'questions to the rate limit service by requests to the service; outcome: ok, over_limit, timeout, error, cancelled, not_asked',
+  ],
+  breakerRequests: [
+    'pillion_circuit_breaker_requests_total',
+    'requests refused because maxRequests or maxPendingRequests of the service was reached',
+  ],
+  breakerConnections: [
+    'pillion_circuit_breaker_connections_total',
+    'requests refused because maxConnections of the service was reached',
+  ],
+  breakerRetries: [
+    'pillion_circuit_breaker_retries_total',
+    'retries not made because maxRetries of the service was reached',
+  ],
+  budgetExhausted: [
+    'pillion_retry_budget_exhausted_total',
+    'retries refused by the budget of the service',
+  ],
+  ejectionsConsecutive: [
+    'pillion_ejections_consecutive_total',
+    'endpoints of the service ejected for failures in a row',
+  ],
+  ejectionsSuccessRate: [
+    'pillion_ejections_success_rate_total',
+    'endpoints of the service ejected for failing more often than the others',
+  ],
+  ejectionPanics: [
+    'pillion_ejection_panics_total',
+    'times that ejections began to be ignored because too few endpoints were left',
+  ],
+} as const
+
 export const gaugeDocs = {
   activeRequests: ['pillion_active_requests', 'requests in flight'],
   activeConnections: ['pillion_active_connections', 'downstream connections'],
@@ -175,6 +194,10 @@ export const gaugeDocs = {
   verifyingTokens: [
     'pillion_tokens_verifying',
     'requests that wait for the verification of their token',
+  ],
+  limitCalls: [
+    'pillion_rate_limit_calls_active',
+    'calls to rate limit services on their way',
   ],
   spansQueued: ['pillion_spans_queued', 'spans that wait for the collector'],
   upstreamPools: ['pillion_upstream_pools', 'pools of upstream connections'],

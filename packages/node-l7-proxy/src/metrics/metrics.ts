@@ -2,11 +2,12 @@
 // Every metric of the proxy, declared in one place: Istio's names and labels exactly (Kiali and the stock Grafana boards
 // work unchanged), and our own with the prefix pillion_.
 import { Registry } from 'prom-client'
-import { counterDocs, gaugeDocs } from './docs.ts'
+import { counterDocs, gaugeDocs, serviceDocs } from './docs.ts'
 import { FilterSeries } from './filters.ts'
 import { DestinationLabels, type SourceLabels } from './labels.ts'
 import { RouteSeries } from './routes.ts'
 import { durationBucketsMs, type Histogram, Series, sizeBucketsBytes } from './series.ts'
+import { type ServiceMetric, ServiceSeries } from './services.ts'
 
 type CounterName = keyof typeof counterDocs
 type GaugeName = keyof typeof gaugeDocs
@@ -43,6 +44,7 @@ const flags = [
   'DC',
   'UR',
   'RL',
+  'RLSE',
   'FI',
   'FF',
   'FA',
@@ -52,6 +54,7 @@ export class Metrics {
   readonly counters: Record<CounterName, number> = zeros(counterDocs)
   readonly gauges: Record<GaugeName, number> = zeros(gaugeDocs)
   readonly routes: RouteSeries = new RouteSeries()
+  readonly services: ServiceSeries = new ServiceSeries()
   readonly filters: FilterSeries = new FilterSeries()
   readonly #destinations: Map<string, DestinationLabels> = new Map()
   readonly #sources: Map<string, SourceLabels> = new Map()
@@ -119,6 +122,13 @@ export class Metrics {
         labels: { filter: name },
         value,
       })),
+    )
+    for (const [key, [name, help]] of Object.entries(serviceDocs)) {
+      this.#add(name, help, 'counter', () => this.services.samples(key as ServiceMetric))
+    }
+    const ejected = 'endpoints of the service that are ejected'
+    this.#add('pillion_ejected_endpoints', ejected, 'gauge', () =>
+      this.services.ejectedNow(),
     )
     for (const [key, [name, help]] of Object.entries(counterDocs)) {
       this.#plain(name, help, 'counter', () => this.counters[key as CounterName])

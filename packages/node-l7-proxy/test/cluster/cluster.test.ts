@@ -2,6 +2,7 @@
 import { Algorithm, Traffic } from '@pillion/contract'
 import t from 'tap'
 import { Cluster, inZone } from '../../src/cluster/cluster.ts'
+import type { EjectionObserver } from '../../src/cluster/outlier.ts'
 import { Metrics } from '../../src/metrics/metrics.ts'
 import { makeEndpoint } from '../support/endpoint.ts'
 
@@ -11,6 +12,11 @@ const [a1, a2, b1] = [
   makeEndpoint('10.0.1.1', { zone: 'b' }),
 ]
 const all = [a1, a2, b1]
+const nobody: EjectionObserver = {
+  ejected: () => undefined,
+  panicked: () => undefined,
+  lifted: () => undefined,
+}
 
 t.test('the zone, or all when it has none', async (t) => {
   t.strictSame(inZone(all, 'a'), [a1, a2])
@@ -19,7 +25,7 @@ t.test('the zone, or all when it has none', async (t) => {
 })
 
 t.test('near ones, as long as they are not ejected', async (t) => {
-  const cluster = new Cluster(new Metrics(), 10)
+  const cluster = new Cluster(new Metrics(), 10, nobody)
   const traffic = Traffic.fromPartial({
     balancing: { preferZone: true },
     outlierEjection: {
@@ -44,7 +50,7 @@ t.test('near ones, as long as they are not ejected', async (t) => {
 })
 
 t.test('an equal declaration changes nothing', async (t) => {
-  const cluster = new Cluster(new Metrics(), 10)
+  const cluster = new Cluster(new Metrics(), 10, nobody)
   const make = (idleMs: number): Traffic =>
     Traffic.fromPartial({
       balancing: { algorithm: Algorithm.ROUND_ROBIN },
@@ -58,14 +64,17 @@ t.test('an equal declaration changes nothing', async (t) => {
   t.match(cluster.connectionPool, { idleMs: 2 })
 })
 
-t.test('an attempt that was given up makes its endpoint slower, never faster', async (t) => {
-  const cluster = new Cluster(new Metrics(), 10)
-  const endpoint = makeEndpoint('10.0.0.3')
-  const expected = (): number => endpoint.latency.at(performance.now())
-  cluster.judge(endpoint, 'good', 100)
-  cluster.outlasted(endpoint, 5)
-  t.ok(expected() > 95, String(expected()))
-  cluster.outlasted(endpoint, 400)
-  t.ok(expected() > 395, String(expected()))
-  t.equal(endpoint.health.ejectedUntilMs, 0)
-})
+t.test(
+  'an attempt that was given up makes its endpoint slower, never faster',
+  async (t) => {
+    const cluster = new Cluster(new Metrics(), 10, nobody)
+    const endpoint = makeEndpoint('10.0.0.3')
+    const expected = (): number => endpoint.latency.at(performance.now())
+    cluster.judge(endpoint, 'good', 100)
+    cluster.outlasted(endpoint, 5)
+    t.ok(expected() > 95, String(expected()))
+    cluster.outlasted(endpoint, 400)
+    t.ok(expected() > 395, String(expected()))
+    t.equal(endpoint.health.ejectedUntilMs, 0)
+  },
+)

@@ -4,6 +4,7 @@ import t from 'tap'
 import type { Endpoint } from '../../src/cluster/endpoint.ts'
 import {
   type AttemptResult,
+  type Ejection,
   OutlierDetector,
   resultOfGrpcStatus,
   resultOfStatus,
@@ -20,8 +21,12 @@ const base = {
 }
 
 function setUp(count: number, rule: Partial<OutlierEjection> = {}) {
-  const counters = { ejectionsConsecutive: 0, ejectionsSuccessRate: 0, ejectionPanics: 0 }
-  const detector = new OutlierDetector(counters)
+  const told = { ejections: [] as Ejection[], lifted: 0, panics: 0 }
+  const detector = new OutlierDetector({
+    ejected: (_endpoint, ejection) => told.ejections.push(ejection),
+    panicked: () => told.panics++,
+    lifted: () => told.lifted++,
+  })
   detector.update(OutlierEjection.fromPartial({ ...base, ...rule }))
   const endpoints = Array.from({ length: count }, (_, i) => makeEndpoint(`10.0.0.${i}`))
   const record = (i: number, result: AttemptResult, atMs: number, times = 1): void => {
@@ -33,25 +38,33 @@ function setUp(count: number, rule: Partial<OutlierEjection> = {}) {
     detector
       .usable(endpoints, atMs)
       .map((endpoint: Endpoint) => endpoints.indexOf(endpoint))
-  return { counters, detector, endpoints, record, left }
+  return { told, detector, endpoints, record, left }
 }
 
 t.test('failures in a row eject, one good answer begins anew', async (t) => {
-  const { record, left, counters, detector, endpoints } = setUp(3)
+  const { record, left, told, detector, endpoints } = setUp(3)
   record(0, 'error', 1, 2)
   record(0, 'good', 1)
   record(0, 'error', 1, 2)
   t.equal(detector.usable(endpoints, 1), endpoints, 'nobody: the list itself')
   record(0, 'gateway', 1)
   t.strictSame(left(2), [1, 2])
-  t.equal(counters.ejectionsConsecutive, 1)
+  t.strictSame(told.ejections, [
+    {
+      ...{ reason: 'failures in a row', forMs: 10_000, errors: 3, gatewayErrors: 1 },
+      ...{ good: 1, total: 6, times: 1, ejected: 1, endpoints: 3 },
+    },
+  ])
   t.equal(detector.usable(endpoints, 2), detector.usable(endpoints, 3), 'one list')
   t.strictSame(left(10_000), [1, 2])
   t.strictSame(left(10_001), [0, 1, 2], 'back after the base time')
 })
 
 t.test('gateway errors have a count of their own', async (t) => {
-  const { record, left } = setUp(3, { consecutiveErrors: 0, consecutiveGatewayErrors: 2 })
+  const { record, left, told } = setUp(3, {
+    consecutiveErrors: 0,
+    consecutiveGatewayErrors: 2,
+  })
   record(0, 'error', 1, 50)
   record(0, 'gateway', 1)
   record(0, 'error', 1)
@@ -59,6 +72,7 @@ t.test('gateway errors have a count of their own', async (t) => {
   t.strictSame(left(1), [0, 1, 2])
   record(0, 'gateway', 1)
   t.strictSame(left(1), [1, 2])
+  t.match(told.ejections, [{ reason: 'gateway failures in a row', gatewayErrors: 2 }])
 })
 
 t.test('the n-th ejection lasts n times as long, up to the maximum', async (t) => {
@@ -91,7 +105,7 @@ t.test('no more than the share, of two or more always one, of one none', async (
 })
 
 t.test('panic: too few left is nobody ejected', async (t) => {
-  const { record, left, counters } = setUp(4, {
+  const { record, left, told } = setUp(4, {
     maxEjectedPercent: 100,
     panicPercent: 50,
   })
@@ -100,13 +114,13 @@ t.test('panic: too few left is nobody ejected', async (t) => {
   t.strictSame(left(2), [2, 3], 'half is enough')
   record(2, 'error', 5000, 3)
   t.strictSame(left(5000), [0, 1, 2, 3])
-  t.equal(counters.ejectionPanics, 1)
+  t.equal(told.panics, 1)
   t.strictSame(left(10_001), [0, 1, 3], 'over when enough are back')
 })
 
 t.test('success rate: far below the others', async (t) => {
   const successRate = { minEndpoints: 5, minRequests: 20, deviationsPercent: 190 }
-  const { record, left, counters } = setUp(6, { consecutiveErrors: 0, successRate })
+  const { record, left, told } = setUp(6, { consecutiveErrors: 0, successRate })
   const load = (atMs: number): void => {
     for (let i = 0; i < 6; i++) {
       record(i, 'good', atMs, 15)
@@ -117,7 +131,7 @@ t.test('success rate: far below the others', async (t) => {
   t.strictSame(left(2), [0, 1, 2, 3, 4, 5], 'not before the interval is over')
   record(0, 'good', 1002)
   t.strictSame(left(1003), [0, 1, 3, 4, 5])
-  t.equal(counters.ejectionsSuccessRate, 1)
+  t.match(told.ejections, [{ reason: 'success rate', good: 15, total: 20 }])
   const few = setUp(4, { consecutiveErrors: 0, successRate })
   for (let i = 0; i < 4; i++) few.record(i, i === 2 ? 'error' : 'good', 1, 100)
   few.record(0, 'good', 1002)
@@ -125,13 +139,19 @@ t.test('success rate: far below the others', async (t) => {
 })
 
 t.test('a new rule is in force at once; none is no ejection', async (t) => {
-  const { record, left, detector } = setUp(2)
+  const { record, left, detector, told } = setUp(2)
   record(0, 'error', 1, 3)
   t.strictSame(left(2), [1])
   detector.update(undefined)
+  t.equal(told.lifted, 1)
   t.strictSame(left(2), [0, 1])
   record(1, 'error', 2, 30)
   t.strictSame(left(2), [0, 1])
+  // When there is one again, it begins with everybody.
+  detector.update(OutlierEjection.fromPartial(base))
+  record(1, 'error', 3, 3)
+  t.strictSame(left(4), [0])
+  t.equal(told.lifted, 1)
 })
 
 t.test('what an answer says', async (t) => {
