@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto'
 import { readdir, readFile, stat } from 'node:fs/promises'
 import { extname, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { errnoOf } from '../errors.ts'
 
 /** In the order in which one is preferred to another of the same name. */
 const extensions = ['.ts', '.mts', '.mjs', '.js'] as const
@@ -33,12 +34,19 @@ export class CodeDirectory {
 
   /** The code as it is now; the same object as before when nothing has changed. Throws when it cannot be read or is too much. */
   async read(): Promise<CodeFiles> {
-    const names = (await readdir(this.#path))
+    const all = (await readdir(this.#path))
       .filter((name) => extensions.some((extension) => name.endsWith(extension)))
       .sort()
+    const names: string[] = []
+    const facts: string[] = []
+    for (const name of all.slice(0, maxFiles + 1)) {
+      const fact = await this.#fact(name)
+      if (fact === undefined) continue
+      names.push(name)
+      facts.push(fact)
+    }
     if (names.length > maxFiles)
-      throw new TypeError(`${this.#path} has ${names.length} files, at most ${maxFiles}`)
-    const facts = await Promise.all(names.map(async (name) => this.#fact(name)))
+      throw new TypeError(`${this.#path} has more than ${maxFiles} files`)
     const signature = facts.join('\n')
     if (signature === this.#signature) return this.#found
     const hash = createHash('sha256')
@@ -53,8 +61,14 @@ export class CodeDirectory {
     return this.#found
   }
 
-  async #fact(name: string): Promise<string> {
-    const { dev, ino, size, mtimeMs, ctimeMs } = await stat(join(this.#path, name))
+  /** undefined: it has gone meanwhile, or the link leads nowhere. */
+  async #fact(name: string): Promise<string | undefined> {
+    const found = await stat(join(this.#path, name)).catch((error: unknown) => {
+      if (errnoOf(error) === 'ENOENT') return undefined
+      throw error
+    })
+    if (found === undefined) return undefined
+    const { dev, ino, size, mtimeMs, ctimeMs } = found
     if (size > maxFileBytes)
       throw new TypeError(
         `${join(this.#path, name)} has ${size} bytes, at most ${maxFileBytes}`,
