@@ -51,6 +51,15 @@ export class Telemetry {
       backend: exchange.backend?.servicePort,
       ...{ status, grpcStatus, flag, durationMs },
     })
+    if (config.otelMetrics)
+      this.#metrics.otel.observe({
+        service: exchange.service.destination,
+        method: exchange.message.method,
+        path: exchange.message.path,
+        rule: exchange.rule,
+        http2: exchange.connection.http2,
+        ...{ status, grpcStatus, flag, durationMs },
+      })
     if (this.#wants(exchange)) {
       if (exchange.attempt !== undefined)
         this.attempt(exchange.attempt, status, flag === '-' ? undefined : flag)

@@ -52,6 +52,8 @@ export type Config = {
   readonly accessLog: boolean
   /** Share of access lines, 0 to 1. */
   readonly accessLogSample: number
+  /** Measure by OpenTelemetry's names as well. */
+  readonly otelMetrics: boolean
 }
 
 /** Services that left, kept at most. */
@@ -86,6 +88,7 @@ export class ConfigStore {
       traceCollector: '',
       accessLog: false,
       accessLogSample: 1,
+      otelMetrics: false,
     }
   }
 
@@ -149,6 +152,7 @@ export class ConfigStore {
       traceCollector: settings?.traceCollector ?? '',
       accessLog: settings?.accessLog ?? false,
       accessLogSample: settings?.accessLogSample ?? 1,
+      otelMetrics: settings?.otelMetrics ?? false,
     }
     this.received = true
     if (changes.has('endpoint')) this.#prune()
@@ -277,6 +281,7 @@ export class ConfigStore {
     for (const service of this.current.byName.values()) used.add(service.destination)
     this.#metrics.prune(used)
     this.#metrics.routes.prune((name) => this.current.byName.has(name))
+    this.#metrics.otel.prune(used)
   }
 }
 

@@ -3,8 +3,10 @@
 // work unchanged), and our own with the prefix pillion_.
 import { Registry } from 'prom-client'
 import { counterDocs, gaugeDocs, serviceDocs } from './docs.ts'
+import { histogramSamples, type Sample } from './exposition.ts'
 import { FilterSeries } from './filters.ts'
 import { DestinationLabels, type SourceLabels } from './labels.ts'
+import { type OtelMetric, otelMetrics, OtelSeries } from './otel.ts'
 import { RouteSeries } from './routes.ts'
 import { durationBucketsMs, type Histogram, Series, sizeBucketsBytes } from './series.ts'
 import { type ServiceMetric, ServiceSeries } from './services.ts'
@@ -54,6 +56,7 @@ export class Metrics {
   readonly counters: Record<CounterName, number> = zeros(counterDocs)
   readonly gauges: Record<GaugeName, number> = zeros(gaugeDocs)
   readonly routes: RouteSeries = new RouteSeries()
+  readonly otel: OtelSeries = new OtelSeries()
   readonly services: ServiceSeries = new ServiceSeries()
   readonly filters: FilterSeries = new FilterSeries()
   readonly #destinations: Map<string, DestinationLabels> = new Map()
@@ -61,40 +64,7 @@ export class Metrics {
   readonly registry: Registry = new Registry()
 
   constructor() {
-    this.#register(
-      'istio_requests_total',
-      'requests by source, destination and outcome',
-      'counter',
-      (series) => [{ labels: series.labels, value: series.duration.count }],
-    )
-    this.#histogram(
-      'istio_request_duration_milliseconds',
-      'from the head of the request to the end of the response',
-      durationBucketsMs,
-      (s) => s.duration,
-    )
-    this.#histogram(
-      'istio_request_bytes',
-      'bytes of request bodies',
-      sizeBucketsBytes,
-      (s) => s.requestBytes,
-    )
-    this.#histogram(
-      'istio_response_bytes',
-      'bytes of response bodies',
-      sizeBucketsBytes,
-      (s) => s.responseBytes,
-    )
-    this.#messages(
-      'istio_request_messages_total',
-      'gRPC messages that clients sent',
-      (s) => s.requestMessages,
-    )
-    this.#messages(
-      'istio_response_messages_total',
-      'gRPC messages that endpoints sent',
-      (s) => s.responseMessages,
-    )
+    this.#registerIstio()
     const route = 'pillion_route_request_duration_milliseconds'
     const routeHelp = 'requests by route, rule and backend'
     this.#add(route, routeHelp, 'histogram', () =>
@@ -130,6 +100,9 @@ export class Metrics {
     this.#add('pillion_ejected_endpoints', ejected, 'gauge', () =>
       this.services.ejectedNow(),
     )
+    for (const [name, help] of Object.entries(otelMetrics)) {
+      this.#add(name, help, 'histogram', () => this.otel.samples(name as OtelMetric))
+    }
     for (const [key, [name, help]] of Object.entries(counterDocs)) {
       this.#plain(name, help, 'counter', () => this.counters[key as CounterName])
     }
@@ -138,6 +111,43 @@ export class Metrics {
     }
     this.#plain('pillion_memory_bytes', 'resident memory of the workers', 'gauge', () =>
       process.memoryUsage.rss(),
+    )
+  }
+
+  #registerIstio(): void {
+    this.#register(
+      'istio_requests_total',
+      'requests by source, destination and outcome',
+      'counter',
+      (series) => [{ labels: series.labels, value: series.duration.count }],
+    )
+    this.#histogram(
+      'istio_request_duration_milliseconds',
+      'from the head of the request to the end of the response',
+      durationBucketsMs,
+      (s) => s.duration,
+    )
+    this.#histogram(
+      'istio_request_bytes',
+      'bytes of request bodies',
+      sizeBucketsBytes,
+      (s) => s.requestBytes,
+    )
+    this.#histogram(
+      'istio_response_bytes',
+      'bytes of response bodies',
+      sizeBucketsBytes,
+      (s) => s.responseBytes,
+    )
+    this.#messages(
+      'istio_request_messages_total',
+      'gRPC messages that clients sent',
+      (s) => s.requestMessages,
+    )
+    this.#messages(
+      'istio_response_messages_total',
+      'gRPC messages that endpoints sent',
+      (s) => s.responseMessages,
     )
   }
 
@@ -239,39 +249,6 @@ export class Metrics {
       metric as unknown as Parameters<Registry['registerMetric']>[0],
     )
   }
-}
-
-type Sample = {
-  labels: Readonly<Record<string, string | number>>
-  value: number
-  metricName?: string
-}
-
-function histogramSamples(
-  name: string,
-  bounds: readonly number[],
-  histogram: Histogram,
-  labels: Readonly<Record<string, string>>,
-): Sample[] {
-  let cumulative = 0
-  const samples: Sample[] = bounds.map((bound, i) => {
-    cumulative += histogram.counts[i] ?? 0
-    return {
-      metricName: `${name}_bucket`,
-      labels: { ...labels, le: bound },
-      value: cumulative,
-    }
-  })
-  samples.push(
-    {
-      metricName: `${name}_bucket`,
-      labels: { ...labels, le: '+Inf' },
-      value: histogram.count,
-    },
-    { metricName: `${name}_sum`, labels, value: histogram.sum },
-    { metricName: `${name}_count`, labels, value: histogram.count },
-  )
-  return samples
 }
 
 function labelsOf({

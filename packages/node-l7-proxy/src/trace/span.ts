@@ -5,6 +5,7 @@ import type { Attempt } from '../attempt.ts'
 import type { Exchange, Verdict } from '../exchange.ts'
 import { statusName } from '../grpc/status.ts'
 import { getHeader } from '../headers.ts'
+import { errorOf, isKnownMethod, isServerError, routeOf } from './conventions.ts'
 
 export type Attributes = Readonly<Record<string, string | number | undefined>>
 
@@ -23,14 +24,6 @@ export type Span = {
   readonly isError: boolean
 }
 
-const knownMethods = new Set([
-  ...['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'CONNECT', 'OPTIONS', 'TRACE', 'PATCH'],
-  'QUERY',
-])
-
-/** gRPC statuses that are a server's own failure (semantic conventions, RPC). */
-const serverErrors = new Set([2, 4, 12, 13, 14, 15])
-
 /** undefined: not sampled. `nowMs` is performance.now(). */
 export function requestSpan(
   exchange: Exchange,
@@ -41,9 +34,9 @@ export function requestSpan(
   if (trace?.sampled !== true) return undefined
   const { origin, client, http2 } = connection
   const grpc = exchange.grpc ? (exchange.grpcStatus ?? 2) : undefined
-  const isError = grpc === undefined ? status >= 500 : serverErrors.has(grpc)
+  const isError = isServerError(status, grpc)
   const question = message.path.indexOf('?')
-  const route = rule === undefined ? undefined : routeOf(rule.path, rule.text)
+  const route = rule === undefined ? undefined : routeOf(rule)
   return {
     ...{ traceId: trace.traceId, spanId: trace.spanId, parentId: trace.parentId },
     ...{ kind: 'SERVER', startMs: exchange.startedMs, endMs: nowMs, isError },
@@ -115,21 +108,12 @@ export function attemptSpan(
 function nameOf(exchange: Exchange, route: string | undefined): string {
   const { message, grpc } = exchange
   if (grpc) return message.path.slice(1)
-  const method = knownMethods.has(message.method) ? message.method : 'HTTP'
+  const method = isKnownMethod(message.method) ? message.method : 'HTTP'
   return route === undefined ? method : `${method} ${route}`
 }
 
-function routeOf(
-  path: { readonly kind: string; readonly value?: string },
-  text: string,
-): string {
-  const { kind, value } = path
-  if (kind === 'exact') return value ?? text
-  return kind === 'prefix' ? `${value ?? ''}/*` : text
-}
-
 function methodOf(method: string): Attributes {
-  if (knownMethods.has(method)) return { 'http.request.method': method }
+  if (isKnownMethod(method)) return { 'http.request.method': method }
   return { 'http.request.method': '_OTHER', 'http.request.method_original': method }
 }
 
@@ -140,11 +124,6 @@ function rpcOf({ grpc, message }: Exchange, status: number | undefined): Attribu
     'rpc.method': message.path.slice(1),
     'rpc.status_code': status === undefined ? undefined : statusName(status),
   }
-}
-
-function errorOf(status: number, flag: string, grpc: number | undefined): string {
-  if (grpc !== undefined) return statusName(grpc)
-  return flag === '-' ? String(status) : flag
 }
 
 function redactedPath(path: string): string {

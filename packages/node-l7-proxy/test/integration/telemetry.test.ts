@@ -21,7 +21,10 @@ const proxy = await startProxy(
     }),
     Resource.fromPartial({
       name: 'mesh',
-      body: { $case: 'settings', value: { accessLog: true, traceSampleRatio: 1 } },
+      body: {
+        $case: 'settings',
+        value: { accessLog: true, traceSampleRatio: 1, otelMetrics: true },
+      },
     }),
     Resource.fromPartial({
       name: '257',
@@ -103,6 +106,12 @@ t.test('Istio names and labels, exactly', async (t) => {
     1,
   )
   t.equal(await proxy.metric('pillion_retries_total'), 1)
+})
+
+t.test("OpenTelemetry's names where the Mesh asks for them", async (t) => {
+  const name = 'http_server_request_duration_seconds_count'
+  const labels = ['http_route="/*"', 'http_request_method="POST"']
+  t.equal(await proxy.metric(name, ...labels, 'http_response_status_code="200"'), 1)
 })
 
 type Line = {

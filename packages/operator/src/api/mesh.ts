@@ -121,6 +121,12 @@ const meshSpec = z.strictObject({
     .describe(
       'Share of requests that accessLog writes, 0 to 1. Requests that the proxy itself failed are always written. Absent: 1.',
     ),
+  otelMetrics: z
+    .boolean()
+    .default(false)
+    .describe(
+      "Whether proxies also measure requests by OpenTelemetry's names: http.server.request.duration, rpc.server.call.duration.",
+    ),
 })
 
 export const mesh = ruled(

@@ -173,6 +173,7 @@ function compileSettings(snapshot: Snapshot): Map<string, Settings> {
     accessLog: spec?.accessLog ?? false,
     accessLogSample: spec?.accessLogSampleRatio,
     traceCollector: spec?.tracing?.collector ?? '',
+    otelMetrics: spec?.otelMetrics ?? false,
   }
   return new Map([['mesh', settings]])
 }

@@ -14,7 +14,7 @@ const fixtures = join(import.meta.dirname, '../fixtures')
 const optional = new Set([
   ...['externalAddresses', 'nodePort', 'localOnly', 'affinitySeconds'],
   ...['zone', 'hintZones', 'hintNodes'],
-  'traceCollector',
+  ...['traceCollector', 'otelMetrics'],
 ])
 
 function isEmpty(value: unknown): boolean {

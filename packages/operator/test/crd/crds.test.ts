@@ -145,6 +145,7 @@ t.test('defaults are filled in by the API server', async (t) => {
     acceleration: 'Auto',
     tracing: { sampleRatio: 0 },
     accessLog: false,
+    otelMetrics: false,
   })
   t.strictSame(specOf('L7Service', { retryBudget: { minRetryRate: {} } }), {
     retryBudget: {

@@ -326,6 +326,8 @@ export interface Settings {
     | undefined;
   /** Spans go here, OTLP over HTTP with protobuf: the address of /v1/traces. Empty: nowhere. */
   traceCollector: string;
+  /** Requests are also measured by OpenTelemetry's names. */
+  otelMetrics: boolean;
 }
 
 /** name: the node's. Only the subscriber's own. */
@@ -1803,7 +1805,14 @@ export const Resource: MessageFns<Resource> = {
 };
 
 function createBaseSettings(): Settings {
-  return { acceleration: 0, traceSampleRatio: 0, accessLog: false, accessLogSample: undefined, traceCollector: "" };
+  return {
+    acceleration: 0,
+    traceSampleRatio: 0,
+    accessLog: false,
+    accessLogSample: undefined,
+    traceCollector: "",
+    otelMetrics: false,
+  };
 }
 
 export const Settings: MessageFns<Settings> = {
@@ -1822,6 +1831,9 @@ export const Settings: MessageFns<Settings> = {
     }
     if (message.traceCollector !== "") {
       writer.uint32(42).string(message.traceCollector);
+    }
+    if (message.otelMetrics !== false) {
+      writer.uint32(48).bool(message.otelMetrics);
     }
     return writer;
   },
@@ -1879,6 +1891,14 @@ export const Settings: MessageFns<Settings> = {
             message.traceCollector = reader.string();
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.otelMetrics = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1908,6 +1928,9 @@ export const Settings: MessageFns<Settings> = {
     if (message.traceCollector !== "") {
       obj.traceCollector = message.traceCollector;
     }
+    if (message.otelMetrics !== false) {
+      obj.otelMetrics = message.otelMetrics;
+    }
     return obj;
   },
 
@@ -1921,6 +1944,7 @@ export const Settings: MessageFns<Settings> = {
     message.accessLog = object.accessLog ?? false;
     message.accessLogSample = object.accessLogSample ?? undefined;
     message.traceCollector = object.traceCollector ?? "";
+    message.otelMetrics = object.otelMetrics ?? false;
     return message;
   },
 };
