@@ -29,7 +29,8 @@ const proxy = await startProxy(
     ...planned.calls.map(({ port }) => endpoint(1, 'throttled', port)),
     table(1, 'throttled', {
       traffic: Traffic.fromPartial({
-        hedging: { ...hedging, maxAttempts: 3 },
+        // So long that answers of a busy machine come before it.
+        hedging: { ...hedging, maxAttempts: 3, delayMs: 300 },
         retryThrottling: { maxTokens: 4, tokenMilli: 1000 },
       }),
     }),
@@ -38,6 +39,13 @@ const proxy = await startProxy(
       traffic: Traffic.fromPartial({ hedging }),
       retryBudget: {
         ...{ percent: 0, intervalMs: 60_000, minRetries: 1, minIntervalMs: 60_000 },
+      },
+    }),
+    ...web(6, 'spent'),
+    table(6, 'spent', {
+      traffic: Traffic.fromPartial({ hedging: { ...hedging, delayMs: 60_000 } }),
+      retryBudget: {
+        ...{ percent: 0, intervalMs: 60_000, minRetries: 0, minIntervalMs: 60_000 },
       },
     }),
     ...web(3, 'retries'),
@@ -85,8 +93,8 @@ t.test('throttled: the tokens are those of retries', async (t) => {
   t.equal(await call('/b/14'), '14')
   t.equal(arrivals('/b/14').length, 2, 'three tokens left: once more; two: no more')
   t.equal(await proxy.metric('pillion_retries_throttled_total'), 1)
-  t.equal(await call('/c/ok@120'), '0')
-  t.equal(arrivals('/c/ok@120').length, 1, 'slow, and not hedged')
+  t.equal(await call('/c/ok@700'), '0')
+  t.equal(arrivals('/c/ok@700').length, 1, 'slow, and not hedged')
   t.equal(await proxy.metric('pillion_retries_throttled_total'), 2)
   t.equal(await call('/d/hold,ok'), '0', 'one more token')
   t.ok(arrivals('/d/hold,ok').length >= 2)
@@ -97,7 +105,7 @@ t.test('budget: a hedge is a retry', async (t) => {
   const slow = await ask(proxy.port, 2, '/budget-b/ok@120')
   t.equal(slow.status, 200, 'what runs goes on')
   t.equal(arrivals('/budget-b/ok@120').length, 1)
-  const failed = await ask(proxy.port, 2, '/budget-c/503')
+  const failed = await ask(proxy.port, 6, '/budget-c/503')
   t.match(failed, { status: 503, body: /^RETRY_BUDGET/ }, 'GEP-3388')
   t.equal(arrivals('/budget-c/503').length, 1)
   t.equal(await proxy.metric('pillion_retry_budget_exhausted_total'), 2)
