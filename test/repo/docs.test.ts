@@ -43,7 +43,7 @@ t.test('every relative link leads to a file, every anchor to a heading', async (
 t.test('commands that pages show are targets of the Makefile', async (t) => {
   const makefile = readText('Makefile')
   const shown = pages.flatMap((page) =>
-    [...readText(page).matchAll(/`make ([a-z][a-z-]*)/g)].map(
+    [...readText(page).matchAll(/`make ([a-z][a-z0-9-]*)/g)].map(
       (match) => [page, match[1] ?? ''] as const,
     ),
   )
