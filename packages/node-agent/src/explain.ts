@@ -9,26 +9,18 @@ import {
   L7Protocol,
   l7ProtocolToJSON,
   Protocol,
-  reservedName,
   ReservedIdentity,
   type Endpoint,
   type Resources,
   type ServicePort,
   type Workload,
 } from '@pillion/contract'
-import {
-  Direction,
-  judge,
-  passesIngress,
-  type Judgement,
-  type PolicyTables,
-} from '@pillion/ebpf-l4'
-import { almostAllowed, type Attempt } from './almost.ts'
+import type { PolicyTables } from '@pillion/ebpf-l4'
 import { chooseEndpoints, findService, type Asked } from './destinations.ts'
 import { AgentError } from './errors.ts'
 import { addressKey, Names } from './names.ts'
 import { hasPrefix, parsed, splitPort, tryParse } from './peers.ts'
-import { shadowDenial } from './shadow.ts'
+import { type Target, Verdicts } from './verdicts.ts'
 
 export interface Explanation {
   readonly verdict: 'allow' | 'deny'
@@ -45,11 +37,6 @@ export interface Explanation {
   readonly source: number
   /** Who may answer, once each. */
   readonly targets: readonly Target[]
-}
-
-export interface Target {
-  readonly identity: number
-  readonly port: number
 }
 
 export interface Step {
@@ -83,11 +70,6 @@ interface Destination extends Target {
 interface Source {
   readonly identity: number
   readonly workload: Workload | undefined
-}
-
-interface Decision extends Judgement {
-  readonly nearest?: string
-  readonly shadow?: string
 }
 
 class Explainer {
@@ -253,10 +235,13 @@ class Explainer {
   ): Explanation {
     const byIdentity = Map.groupBy(destinations, (d) => `${d.identity} ${d.port}`)
     this.#targets = [...byIdentity.values()].flatMap((group) => group.slice(0, 1))
+    const verdicts = new Verdicts(this.#input.tables, this.#names, (what, result) =>
+      this.#add(what, result),
+    )
     const judgements = this.#targets.map((target) => {
       const isJudged = gear === 3 && this.#input.judged.has(target.identity)
       const { identity } = source
-      return this.#judgeOne(isJudged ? identity + judgedBit : identity, target, protocol)
+      return verdicts.of(isJudged ? identity + judgedBit : identity, target, protocol)
     })
     const allowed = judgements.find((judgement) => judgement.allowed)
     const decisive = allowed ?? judgements[0]
@@ -273,68 +258,6 @@ class Explainer {
   #explanation(verdict: 'allow' | 'deny', gear: 0 | 3): Explanation {
     const targets = this.#targets.map(({ identity, port }) => ({ identity, port }))
     return { verdict, gear, steps: this.#steps, source: this.#from, targets }
-  }
-
-  #judgeOne(src: number, to: Target, protocol: number): Decision {
-    const judgement = this.#bothPolicies(src, to, protocol)
-    const attempt = { src, dst: to.identity, protocol, port: to.port }
-    const shadow = judgement.allowed ? this.#shadow(attempt) : undefined
-    if (shadow !== undefined) return { ...judgement, shadow }
-    const nearest = almostAllowed(this.#names, attempt, judgement)
-    if (nearest === undefined) return judgement
-    this.#add('nearest rule', nearest)
-    return { ...judgement, nearest }
-  }
-
-  /** The rule in Shadow mode that would deny. */
-  #shadow(attempt: Attempt): string | undefined {
-    const denied = shadowDenial(this.#input.tables, attempt)
-    const rule = denied && this.#names.rule(denied.ruleId)
-    if (denied === undefined || rule === undefined) return undefined
-    const nearest = almostAllowed(this.#names, attempt, denied)
-    const text = `counted, and let through: ${rule} would deny it`
-    this.#add('shadow policy', nearest === undefined ? text : `${text} (${nearest})`)
-    return rule
-  }
-
-  #bothPolicies(src: number, { identity, port }: Target, protocol: number): Judgement {
-    const { tables } = this.#input
-    const to = `${this.#names.identity(identity)}, port ${port}`
-    const egress = judge(tables, {
-      subject: src,
-      peer: identity,
-      direction: Direction.DIRECTION_EGRESS,
-      protocol,
-      port,
-    })
-    if (src >= judgedBit)
-      this.#add(
-        'requests',
-        'the proxy asks rules for requests first; these are of what it lets through',
-      )
-    this.#add('egress policy', `${this.#judgementText(egress)} (to ${to})`)
-    if (!egress.allowed) return egress
-    if (passesIngress(src)) {
-      const who = reservedName(src) ?? ''
-      this.#add('ingress policy', `not asked: the source is ${who}`)
-      return egress
-    }
-    const ingress = judge(tables, {
-      subject: identity,
-      peer: src,
-      direction: Direction.DIRECTION_INGRESS,
-      protocol,
-      port,
-    })
-    this.#add('ingress policy', `${this.#judgementText(ingress)} (of ${to})`)
-    return ingress.allowed && ingress.ruleId === 0 ? egress : ingress
-  }
-
-  #judgementText({ allowed, ruleId }: Judgement): string {
-    const rule = this.#names.rule(ruleId)
-    const verdict = allowed ? 'allowed' : 'denied: EPERM'
-    if (rule !== undefined) return `${verdict} by ${rule}`
-    return `${verdict}: no policy selects it`
   }
 
   #accelerationStep(source: Source, destinations: readonly Destination[]): void {
