@@ -93,6 +93,18 @@ t.test('gathering stops where keeping does, and nothing is lost', async (t) => {
   }
 })
 
+t.test('what does not fit may be the last of it', async (t) => {
+  for (const source of [new PassThrough(), Readable.from([Buffer.alloc(11, 'x')])]) {
+    const request = body(source, 10)
+    request.gather()
+    if (source instanceof PassThrough) source.end('x'.repeat(11))
+    for (let i = 0; i < 5; i++) await turn()
+    t.equal(request.ended, false)
+    t.equal(await text(request.open()), 'x'.repeat(11))
+    t.equal(request.ended, true)
+  }
+})
+
 t.test(
   'whatever the chunks and the pace, every reader gets the same bytes',
   async (t) => {
