@@ -3,7 +3,13 @@
 import { once } from 'node:events'
 import http from 'node:http'
 import http2 from 'node:http2'
-import { Hedging, L7Protocol, type Resource, Traffic } from '@pillion/contract'
+import {
+  Hedging,
+  L7Protocol,
+  type Resource,
+  SessionPersistence,
+  Traffic,
+} from '@pillion/contract'
 import t from 'tap'
 import { ask, httpBackend } from '../support/http.ts'
 import { startPlanned } from '../support/planned.ts'
@@ -55,6 +61,11 @@ const proxy = await startProxy([
     rules: [
       rule('/retried', { web: 1 }, { retry: retry(1, { codes: [500] }) }),
       rule('/bounded', { web: 1 }, { requestTimeoutMs: 300 }),
+      rule(
+        '/session',
+        { web: 1 },
+        { session: SessionPersistence.fromPartial({ name: 'x-place', header: true }) },
+      ),
       rule('/', { web: 1 }),
     ],
     traffic: Traffic.fromPartial({ hedging: twice }),
@@ -322,7 +333,7 @@ t.test(
 )
 
 t.test(
-  'not hedged: other methods, routes with retries, what has one endpoint',
+  'not hedged: other methods, routes with retries, sessions, what has one endpoint',
   async (t) => {
     const slow = plan('ok@150')
     const reply = await ask(proxy.port, 1, slow, { method: 'POST', body: 'x' })
@@ -337,7 +348,12 @@ t.test(
       t.equal((await ask(proxy.port, id, path)).status, 200)
       t.equal(arrivals(path).length, 1)
     }
-    for (const path of [slow, retried, expecting]) t.equal(ports(path).length, 1, path)
+    const place = (await ask(proxy.port, 7, plan('ok', '/session'))).headers['x-place']
+    t.type(place, 'string')
+    const placed = plan('ok@150', '/session')
+    await ask(proxy.port, 7, placed, { headers: { 'x-place': place } })
+    for (const path of [slow, retried, expecting, placed])
+      t.equal(ports(path).length, 1, path)
     t.equal(await counted(), '0 sent, 0 won')
     const plain = plan('hold,ok')
     t.equal((await ask(proxy.port, 7, plain)).status, 200, 'a route without')
