@@ -134,6 +134,7 @@ export class Answers implements AttemptSink {
     exchange.responseMessages?.data(chunk)
     if (exchange.responder.write(chunk)) return
     attempt.pause()
+    exchange.responder.behind = attempt
     exchange.responder.onDrain = () => {
       attempt.resume()
     }
@@ -192,6 +193,14 @@ export class Answers implements AttemptSink {
     if (exchange.grpc) exchange.grpcStatus = outcomes.CANCELLED.grpc
     this.#finish(exchange, outcomes.CANCELLED.flag, outcomes.CANCELLED.text)
     exchange.asking?.cancel()
+  }
+
+  /** Bytes of it wait, and `share` has no room for them. */
+  shed(exchange: Exchange, share: string): void {
+    const begun = exchange.headSent
+    if (!exchange.done) exchange.attempt?.cancel()
+    this.#fail(exchange, 'OVERFLOW', share)
+    if (begun) exchange.responder.abort() // also what its endpoint has long ended
   }
 
   /** An answer of the proxy's own that is no error. */

@@ -94,6 +94,11 @@ export class Attempt implements UpstreamEvents {
     else this.#call = call
   }
 
+  /** Bytes of the answer that came and were not passed on. */
+  get held(): number {
+    return this.#call?.held ?? 0
+  }
+
   pause(): void {
     this.#call?.pause()
   }

@@ -74,6 +74,15 @@ export class RequestBody {
     return this.#ended
   }
 
+  /** Bytes that came and that no endpoint has taken, or that are kept for another one. */
+  get held(): number {
+    let read = this.#kept
+    // While chunks are kept, readers have the same ones.
+    if (!this.replayable)
+      for (const reader of this.#readers) read += reader.readableLength
+    return this.#source.readableLength + read
+  }
+
   /**
    * A stream of the whole body for one attempt. While the body still comes the one before ends here. Call only while
    * `replayable`.

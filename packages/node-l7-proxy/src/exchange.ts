@@ -59,8 +59,12 @@ export type Responder = {
     over: (sent: number) => void,
   ): void
   onDrain: (() => void) | undefined
+  /** What waits because of this answer: an attempt that was paused. */
+  behind: { readonly held: number } | undefined
   /** The client went away before the end. */
   onGone: (() => void) | undefined
+  /** It holds too many bytes (downstream/buffers.ts). */
+  onShed: ((share: string) => void) | undefined
 }
 
 /** What an exchange turned out to be, for telemetry. */

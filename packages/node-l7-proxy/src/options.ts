@@ -186,6 +186,24 @@ const table = {
     16_777_216,
     'bytes kept to send bodies of one client identity again; beyond, they are sent once',
   ),
+  bufferedBytes: number(
+    'max-buffered',
+    'bytes',
+    268_435_456,
+    'bytes of a worker that wait for a slow client or endpoint; beyond, who holds most is cut off',
+  ),
+  identityBufferedBytes: number(
+    'max-identity-buffered',
+    'bytes',
+    134_217_728,
+    'of these, bytes of requests of one client identity and their answers',
+  ),
+  serviceBufferedBytes: number(
+    'max-service-buffered',
+    'bytes',
+    134_217_728,
+    'of these, bytes of requests to one service and their answers',
+  ),
   jwksDir: text(
     'jwks-dir',
     '',

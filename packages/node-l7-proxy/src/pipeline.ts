@@ -60,6 +60,9 @@ export class Pipeline {
     responder.onGone = () => {
       this.#answers.gone(exchange)
     }
+    responder.onShed = (share) => {
+      this.#answers.shed(exchange, share)
+    }
 
     // What is between neighbours stays here; what only the mesh may say is not taken from a client.
     stripHopByHop(message.headers)

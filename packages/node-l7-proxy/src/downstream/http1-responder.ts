@@ -3,27 +3,35 @@
 import type { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import type { Responder } from '../exchange.ts'
+import type { Connection, Responder } from '../exchange.ts'
 import type { Headers } from '../headers.ts'
 import type { Metrics } from '../metrics/metrics.ts'
+import type { Holder, Holding } from './buffers.ts'
 import { StallTimer } from './stall.ts'
 
-export class Http1Responder implements Responder {
+export class Http1Responder implements Responder, Holder {
+  readonly connection: Connection
+  readonly #holding: Holding
   readonly #response: ServerResponse
   readonly #firstBytes: Buffer | undefined
   readonly #stall: StallTimer
+  #tunnel: readonly Duplex[] = []
   #continued = false
-  #tunnelled = false
   onDrain: (() => void) | undefined
   onGone: (() => void) | undefined
+  onShed: ((share: string) => void) | undefined
+  behind: { readonly held: number } | undefined
 
   /** `firstBytes`: what came after the head of an Upgrade. */
   constructor(
     response: ServerResponse,
+    holding: Holding,
     stallTimeoutMs: number,
     metrics: Metrics,
     firstBytes?: Buffer,
   ) {
+    this.connection = holding.connection
+    this.#holding = holding
     this.#response = response
     this.#firstBytes = firstBytes
     this.#stall = new StallTimer(stallTimeoutMs, () => {
@@ -32,9 +40,23 @@ export class Http1Responder implements Responder {
     })
     response.on('close', () => {
       this.#stall.clear()
-      if (!response.writableFinished && !this.#tunnelled) this.onGone?.()
+      if (this.#tunnel.length > 0) return
+      holding.buffers.remove(this)
+      if (!response.writableFinished) this.onGone?.()
     })
     response.on('error', ignore)
+    if (holding.body !== undefined) holding.buffers.add(this)
+  }
+
+  get held(): number {
+    let bytes = this.#response.writableLength + (this.#holding.body?.held ?? 0)
+    bytes += this.behind?.held ?? 0
+    for (const side of this.#tunnel) bytes += side.writableLength + side.readableLength
+    return bytes
+  }
+
+  shed(share: string): void {
+    this.onShed?.(share)
   }
 
   informational(status: number, headers: Headers): void {
@@ -69,8 +91,11 @@ export class Http1Responder implements Responder {
     const response = this.#response
     if (response.write(chunk)) return true
     this.#stall.start()
+    this.#holding.buffers.add(this)
     response.once('drain', () => {
       this.#stall.clear()
+      this.behind = undefined
+      if (this.#holding.body === undefined) this.#holding.buffers.remove(this)
       const resume = this.onDrain
       this.onDrain = undefined
       resume?.()
@@ -89,6 +114,7 @@ export class Http1Responder implements Responder {
   }
 
   abort(): void {
+    for (const side of this.#tunnel) side.destroy()
     this.#response.destroy()
   }
 
@@ -100,7 +126,7 @@ export class Http1Responder implements Responder {
   ): void {
     const response = this.#response
     const { socket } = response
-    this.#tunnelled = true
+    this.#tunnel = [upstream]
     if (socket === null) {
       upstream.destroy()
       over(0)
@@ -117,7 +143,12 @@ export class Http1Responder implements Responder {
     if (head.length > 0) socket.write(head)
     if (this.#firstBytes !== undefined && this.#firstBytes.length > 0)
       upstream.write(this.#firstBytes)
-    join(socket, upstream, over)
+    this.#tunnel = [socket, upstream]
+    this.#holding.buffers.add(this)
+    join(socket, upstream, (sent) => {
+      this.#holding.buffers.remove(this)
+      over(sent)
+    })
   }
 }
 

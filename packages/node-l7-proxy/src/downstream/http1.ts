@@ -8,7 +8,7 @@ import {
 } from 'node:http'
 import type { Socket } from 'node:net'
 import { errnoOf, outcomes, ProxyError, type ProxyErrorCode } from '../errors.ts'
-import type { Connection } from '../exchange.ts'
+import type { Connection, Message } from '../exchange.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import type { Options } from '../options.ts'
 import type { Pipeline } from '../pipeline.ts'
@@ -164,7 +164,7 @@ export class Http1Server {
     response.once('close', () => {
       this.#shares.leave(connection)
     })
-    const responder = this.#responder(response)
+    const responder = this.#responder(response, connection, message)
     state.latest = { request, response, responder }
     this.#pipeline.serve(connection, message, responder)
   }
@@ -220,12 +220,19 @@ export class Http1Server {
     socket.once('close', () => {
       this.#shares.leave(connection)
     })
-    this.#pipeline.serve(connection, message, this.#responder(response, head))
+    const responder = this.#responder(response, connection, message, head)
+    this.#pipeline.serve(connection, message, responder)
   }
 
-  #responder(response: ServerResponse, head?: Buffer): Http1Responder {
+  #responder(
+    response: ServerResponse,
+    connection: Connection,
+    { body }: Message,
+    head?: Buffer,
+  ): Http1Responder {
     const { stallTimeoutMs } = this.#options
-    return new Http1Responder(response, stallTimeoutMs, this.#metrics, head)
+    const holding = { connection, body, buffers: this.#shares.buffers }
+    return new Http1Responder(response, holding, stallTimeoutMs, this.#metrics, head)
   }
 
   /** Bytes that are no HTTP/1.1, or too slow. What was asked before them is answered first, or their answer would be taken for it. */

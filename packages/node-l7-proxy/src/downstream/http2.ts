@@ -18,6 +18,7 @@ import type { Metrics } from '../metrics/metrics.ts'
 import type { Options } from '../options.ts'
 import type { Pipeline } from '../pipeline.ts'
 import { readHttp2 } from './http2-message.ts'
+import type { Holder, Holding } from './buffers.ts'
 import type { Shares } from './quota.ts'
 import { StallTimer } from './stall.ts'
 import type { Refusal } from './validity.ts'
@@ -139,9 +140,11 @@ export class Http2Server {
     const { connection, gauge } = state
     const ended = (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0
     const message = readHttp2(stream, connection, raw, ended, this.#options, this.#shares)
+    const body = 'code' in message ? undefined : message.body
     const responder = new Http2Responder(
       stream,
       session as ServerHttp2Session,
+      { connection, body, buffers: this.#shares.buffers },
       this.#options.stallTimeoutMs,
       this.#metrics,
     )
@@ -161,7 +164,9 @@ export class Http2Server {
   }
 }
 
-class Http2Responder implements Responder {
+class Http2Responder implements Responder, Holder {
+  readonly connection: Connection
+  readonly #holding: Holding
   readonly #stream: ServerHttp2Stream
   readonly #session: ServerHttp2Session
   readonly #stall: StallTimer
@@ -169,13 +174,18 @@ class Http2Responder implements Responder {
   #continued = false
   onDrain: (() => void) | undefined
   onGone: (() => void) | undefined
+  onShed: ((share: string) => void) | undefined
+  behind: { readonly held: number } | undefined
 
   constructor(
     stream: ServerHttp2Stream,
     session: ServerHttp2Session,
+    holding: Holding,
     stallTimeoutMs: number,
     metrics: Metrics,
   ) {
+    this.connection = holding.connection
+    this.#holding = holding
     this.#stream = stream
     this.#session = session
     this.#stall = new StallTimer(stallTimeoutMs, () => {
@@ -190,9 +200,20 @@ class Http2Responder implements Responder {
     })
     stream.on('close', () => {
       this.#stall.clear()
-      if (!stream.writableFinished || stream.rstCode !== constants.NGHTTP2_NO_ERROR)
-        this.onGone?.()
+      holding.buffers.remove(this)
+      // Whatever the stream says: when its connection breaks off, node ends it first, as if it had been answered.
+      this.onGone?.()
     })
+    if (holding.body !== undefined) holding.buffers.add(this)
+  }
+
+  get held(): number {
+    const behind = (this.#holding.body?.held ?? 0) + (this.behind?.held ?? 0)
+    return this.#stream.writableLength + behind
+  }
+
+  shed(share: string): void {
+    this.onShed?.(share)
   }
 
   informational(status: number, headers: Headers): void {
@@ -232,8 +253,11 @@ class Http2Responder implements Responder {
     const stream = this.#stream
     if (stream.destroyed || stream.write(chunk)) return true
     this.#stall.start()
+    this.#holding.buffers.add(this)
     stream.once('drain', () => {
       this.#stall.clear()
+      this.behind = undefined
+      if (this.#holding.body === undefined) this.#holding.buffers.remove(this)
       const resume = this.onDrain
       this.onDrain = undefined
       resume?.()

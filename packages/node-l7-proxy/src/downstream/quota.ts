@@ -4,6 +4,7 @@
 import type { Connection } from '../exchange.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import type { Options } from '../options.ts'
+import { Buffers } from './buffers.ts'
 
 /** Amounts in use by key, each up to one limit. Keys without use are forgotten, so the map is as small as what is going on. */
 export class Quota {
@@ -51,6 +52,7 @@ export class Shares {
   readonly #identities: Quota
   readonly #services: Quota
   readonly #replay: Quota
+  readonly buffers: Buffers
 
   constructor(options: Options, metrics: Metrics) {
     this.#metrics = metrics
@@ -59,6 +61,7 @@ export class Shares {
     this.#identities = new Quota(options.identityRequests)
     this.#services = new Quota(options.serviceRequests)
     this.#replay = new Quota(options.identityReplayBytes)
+    this.buffers = new Buffers(options, metrics)
   }
 
   /** False: this identity has all the connections that one may have. Pair with leave(). */

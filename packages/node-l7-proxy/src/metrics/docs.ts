@@ -35,6 +35,18 @@ export const counterDocs = {
     'pillion_replay_bytes_limit_total',
     'request bodies not kept for another attempt because of --max-identity-replay',
   ],
+  bufferedLimit: [
+    'pillion_buffered_limit_total',
+    'exchanges cut off because of --max-buffered',
+  ],
+  identityBufferedLimit: [
+    'pillion_identity_buffered_limit_total',
+    'exchanges cut off because of --max-identity-buffered',
+  ],
+  serviceBufferedLimit: [
+    'pillion_service_buffered_limit_total',
+    'exchanges cut off because of --max-service-buffered',
+  ],
   stalledAnswers: [
     'pillion_stalled_answers_total',
     'answers cut off because the client left them unread for --stall-timeout',
@@ -183,6 +195,10 @@ export const serviceDocs = {
 export const gaugeDocs = {
   activeRequests: ['pillion_active_requests', 'requests in flight'],
   activeConnections: ['pillion_active_connections', 'downstream connections'],
+  bufferedBytes: [
+    'pillion_buffered_bytes',
+    'bytes that wait for a slow client or endpoint',
+  ],
   heldConnections: [
     'pillion_held_connections',
     'connections that wait for their configuration',

@@ -111,6 +111,10 @@ class FullCall implements UpstreamCall {
     if (!request.expectContinue) this.#send(this.#request)
   }
 
+  get held(): number {
+    return this.#response?.readableLength ?? 0
+  }
+
   pause(): void {
     this.#response?.pause()
   }

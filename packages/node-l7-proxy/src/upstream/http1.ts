@@ -93,6 +93,7 @@ class FastCall implements UpstreamCall, Dispatcher.DispatchHandler {
   #controller: Dispatcher.DispatchController | undefined
   #informational = 0
   #over = false
+  readonly held: number = 0
 
   constructor(
     upstream: Http1Upstream,

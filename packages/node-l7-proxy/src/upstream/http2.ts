@@ -87,6 +87,10 @@ class Http2Call implements UpstreamCall, Waiting {
     session.enter(this)
   }
 
+  get held(): number {
+    return this.#stream?.readableLength ?? 0
+  }
+
   pause(): void {
     this.#stream?.pause()
   }

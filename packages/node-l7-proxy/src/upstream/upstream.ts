@@ -47,6 +47,8 @@ export type UpstreamEvents = {
 
 /** A running attempt. */
 export type UpstreamCall = {
+  /** Bytes of the answer that were read ahead of a pause; what a paused HTTP/1.1 parser has of one read not among them. */
+  readonly held: number
   pause(): void
   resume(): void
   /** Gives up; no event follows. */
