@@ -7,13 +7,14 @@ import type { RouteRequest, Rule } from './table.ts'
 /** Shorter lists are faster to go through: see bench/route.ts. */
 export const indexedFrom = 8
 
+/** Most nodes are leaves with one place: what is not needed is not made. */
 type Node = {
   /** By the next element of the path. */
-  readonly children: Map<string, Node>
+  children: Map<string, Node> | undefined
   /** Places of rules whose path is exactly this, ascending. */
-  readonly exact: number[]
+  exact: number[] | undefined
   /** Places of rules that are about this and everything below. */
-  readonly prefix: number[]
+  prefix: number[] | undefined
 }
 
 export class RouteIndex {
@@ -27,7 +28,7 @@ export class RouteIndex {
     for (const [place, { path }] of rules.entries()) {
       if ((path.kind !== 'exact' && path.kind !== 'prefix') || !isIndexable(path.value))
         this.#others.push(place)
-      else this.#nodeAt(path.value)[path.kind].push(place)
+      else (this.#nodeAt(path.value)[path.kind] ??= []).push(place)
     }
   }
 
@@ -64,7 +65,7 @@ export class RouteIndex {
     best: number,
   ): number {
     if (start === end) best = this.#first(node.exact, request, best)
-    else if (node.children.size > 0) {
+    else if (node.children !== undefined) {
       const slash = request.path.indexOf('/', start + 1)
       const next = slash < 0 || slash > end ? end : slash
       const child = node.children.get(request.path.slice(start + 1, next))
@@ -73,7 +74,12 @@ export class RouteIndex {
     return this.#first(node.prefix, request, best)
   }
 
-  #first(places: readonly number[], request: RouteRequest, best: number): number {
+  #first(
+    places: readonly number[] | undefined,
+    request: RouteRequest,
+    best: number,
+  ): number {
+    if (places === undefined) return best
     for (const place of places) {
       if (place >= best) return best
       const rule = this.#rules[place]
@@ -85,6 +91,7 @@ export class RouteIndex {
   #nodeAt(path: string): Node {
     let node = this.#root
     for (const element of path.split('/').slice(1)) {
+      node.children ??= new Map()
       let child = node.children.get(element)
       if (child === undefined) node.children.set(element, (child = newNode()))
       node = child
@@ -94,7 +101,7 @@ export class RouteIndex {
 }
 
 function newNode(): Node {
-  return { children: new Map(), exact: [], prefix: [] }
+  return { children: undefined, exact: undefined, prefix: undefined }
 }
 
 /** The Gateway API allows nothing else; other values are compared as the list would. */
