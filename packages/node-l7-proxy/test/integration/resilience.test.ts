@@ -165,7 +165,10 @@ t.test('maxRequests: in flight; the next one is 503 and says why', async (t) => 
     refused.body,
     /^OVERFLOW: .*shop\/requests:80\/TCP: circuit breaker: 2 requests/,
   )
-  t.equal(await proxy.metric('pillion_circuit_breaker_requests_total'), 1)
+  t.equal(
+    await proxy.metric('pillion_circuit_breaker_requests_total', 'shop/requests:'),
+    1,
+  )
   t.equal(await proxy.metric('istio_requests_total', 'name="requests"', 'flags="UO"'), 1)
   await release(2)
   t.strictSame(
@@ -183,7 +186,10 @@ t.test('maxConnections: a kept one is used again, another is not made', async (t
   const refused = await ask(proxy.port, 2, '/')
   t.equal(refused.status, 503)
   t.match(refused.body, /^OVERFLOW: .*circuit breaker: 1 connections/)
-  t.equal(await proxy.metric('pillion_circuit_breaker_connections_total'), 1)
+  t.equal(
+    await proxy.metric('pillion_circuit_breaker_connections_total', 'shop/connections:'),
+    1,
+  )
   await release(1)
   t.equal((await waiting).status, 200)
   t.equal((await ask(proxy.port, 2, '/')).body, '4', 'still the same')
@@ -219,16 +225,31 @@ t.test('maxRetries: beyond it the answer of the endpoint comes through', async (
     new Set(all.map(({ status, body }) => `${status} ${body}`)),
     new Set(['500 bad']),
   )
-  t.ok((await proxy.metric('pillion_circuit_breaker_retries_total')) > 0)
+  t.ok((await proxy.metric('pillion_circuit_breaker_retries_total', 'shop/retries:')) > 0)
 })
 
 t.test('an endpoint that fails is ejected', async (t) => {
   const seen: number[] = []
   for (let i = 0; i < 12; i++) seen.push((await ask(proxy.port, 5, '/')).status)
   t.equal(seen.filter((status) => status === 500).length, 2, seen.join())
-  t.equal(await proxy.metric('pillion_ejections_consecutive_total'), 1)
+  t.equal(await proxy.metric('pillion_ejections_consecutive_total', 'shop/outlier:'), 1)
+  t.equal(await proxy.metric('pillion_ejected_endpoints', 'shop/outlier:'), 1)
+  const line = proxy.log.find((each) => each.includes('"endpoint ejected"')) ?? '{}'
+  t.match(JSON.parse(line), {
+    ...{ service: 'shop/outlier:80/TCP', endpoint: RegExp(`:${bad.port}$`) },
+    ...{
+      reason: 'failures in a row',
+      errors: 2,
+      forMs: 60_000,
+      ejected: 1,
+      endpoints: 2,
+    },
+  })
   const dump = JSON.parse((await proxy.admin('/debug/config')).body) as unknown
   t.match(JSON.stringify(dump), /"ejectedMs":[1-9]/)
+  const name = `shop/outlier:80/TCP|127.0.0.1:${bad.port}`
+  await proxy.operator.send([], [{ kind: 'endpoint', name }])
+  t.equal(await proxy.metric('pillion_ejected_endpoints', 'shop/outlier:'), 0, 'gone')
 })
 
 t.test('rate limit per identity: 429 with Retry-After', async (t) => {
@@ -242,7 +263,7 @@ t.test('rate limit per identity: 429 with Retry-After', async (t) => {
     String(refused.headers['retry-after']),
   )
   t.equal((await from(2)).status, 200, 'somebody else')
-  t.equal(await proxy.metric('pillion_rate_limited_total'), 1)
+  t.equal(await proxy.metric('pillion_rate_limited_total', 'shop/limited:'), 1)
   t.equal(await proxy.metric('istio_requests_total', 'name="limited"', 'flags="RL"'), 1)
 })
 

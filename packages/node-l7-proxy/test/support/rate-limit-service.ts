@@ -112,7 +112,8 @@ async function listenBefore(
 ): Promise<{ port: number; sockets: Set<Socket>; close(): Promise<void> }> {
   const sockets = new Set<Socket>()
   const front = createServer((socket) => {
-    const inner = connect(behind, '127.0.0.1')
+    const inner = connect(behind, '127.0.0.1').setNoDelay()
+    socket.setNoDelay()
     sockets.add(socket)
     for (const [one, other] of [
       [socket, inner],
