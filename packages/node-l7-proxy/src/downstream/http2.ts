@@ -13,10 +13,11 @@ import { ProxyError } from '../errors.ts'
 import type { Connection, Responder } from '../exchange.ts'
 import { toTrailers } from '../grpc/trailers.ts'
 import type { Headers } from '../headers.ts'
-import { FloodGauge, FloodPatrol } from '../limit/http2-flood.ts'
+import { FloodGauge, FloodPatrol, sessionMemoryMb } from '../limit/flood.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import type { Options } from '../options.ts'
 import type { Pipeline } from '../pipeline.ts'
+import { retire } from './http2-goaway.ts'
 import { readHttp2 } from './http2-message.ts'
 import type { Holder, Holding } from './buffers.ts'
 import type { Shares } from './quota.ts'
@@ -51,6 +52,7 @@ export class Http2Server {
     this.#server = createServer({
       maxHeaderListPairs: options.headerFields,
       maxSessionInvalidFrames: 100,
+      maxSessionMemory: sessionMemoryMb,
       // A second Date or Location of an endpoint is its affair, and no reason for an exception here.
       strictSingleValueFields: false,
       settings: {
@@ -72,7 +74,7 @@ export class Http2Server {
 
   /** GOAWAY to everyone; sessions end when their streams have. */
   drain(): void {
-    for (const session of this.#sessions.keys()) closeSoon(session)
+    for (const session of this.#sessions.keys()) retire(session)
   }
 
   close(): void {
@@ -104,6 +106,7 @@ export class Http2Server {
       return
     }
     this.#sessions.set(session, state)
+    state.gauge.discount(session)
     this.#patrol.watch(state.gauge, () => {
       setImmediate(() => {
         session.destroy(undefined, constants.NGHTTP2_ENHANCE_YOUR_CALM)
@@ -115,7 +118,7 @@ export class Http2Server {
         setImmediate(() => {
           session.destroy()
         })
-      else closeSoon(session)
+      else retire(session)
     })
     session.on('close', () => {
       this.#sessions.delete(session)
@@ -246,7 +249,7 @@ class Http2Responder implements Responder, Holder {
         if (!stream.destroyed) stream.sendTrailers(toTrailers(this.#trailers))
       })
     }
-    if (close) closeSoon(this.#session)
+    if (close) retire(this.#session)
   }
 
   write(chunk: Buffer): boolean {
@@ -303,13 +306,6 @@ function refuse(responder: Http2Responder, { code, detail }: Refusal): void {
   )
   responder.write(text)
   responder.end(undefined)
-}
-
-/** Deferred: node aborts when a session ends inside one of its own callbacks (reliability.md 0.1). */
-function closeSoon(session: ServerHttp2Session): void {
-  setImmediate(() => {
-    if (!session.closed && !session.destroyed) session.close()
-  })
 }
 
 function ignore(): void {

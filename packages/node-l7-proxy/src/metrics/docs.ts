@@ -57,7 +57,7 @@ export const counterDocs = {
   ],
   upstreamFloods: [
     'pillion_upstream_floods_total',
-    'HTTP/2 connections to endpoints cut off for frames that carry no answer',
+    'connections to endpoints cut off for bytes that carry no answer',
   ],
   heldLimit: ['pillion_held_limit_total', 'connections closed because of --max-held'],
   protocolErrors: [

@@ -17,12 +17,12 @@ export class ConnectError extends Error {
 /** Code of a ConnectError that a limit of ours is the reason of. */
 export const limitCode = 'ELIMIT'
 
-/** An endpoint that sent more HTTP/2 frames than its answers explain. */
+/** An endpoint that sent more than its answers explain. */
 export class FloodError extends Error {
   readonly code = 'EFLOOD'
 
   constructor() {
-    super('a flood of HTTP/2 frames')
+    super('a flood')
     this.name = 'FloodError'
   }
 }

@@ -6,11 +6,14 @@ import {
   type IncomingMessage,
   request as httpRequest,
 } from 'node:http'
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { RequestBody } from '../body.ts'
 import { fromRaw, type Headers } from '../headers.ts'
+import type { FloodGauge } from '../limit/flood.ts'
 import { connectUpstream } from './connector.ts'
 import { classify, ConnectError } from './failure.ts'
+import { watchFloods } from './http1-client.ts'
 import type { UpstreamSettings } from './pool.ts'
 import type {
   UpstreamCall,
@@ -24,12 +27,12 @@ import { faultOfHead, faultOfInformational } from './validity.ts'
 type Owner = { active: number }
 
 /** What a connection has done. */
-type Use = { readonly bornMs: number; requests: number }
+type Use = { readonly bornMs: number; readonly gauge: FloodGauge; requests: number }
 
 export class FullClient {
   readonly #settings: UpstreamSettings
   readonly #agent: Agent
-  readonly #uses: WeakMap<Duplex, Use> = new WeakMap()
+  readonly #uses: WeakMap<Socket, Use> = new WeakMap()
 
   constructor(settings: UpstreamSettings) {
     this.#settings = settings
@@ -43,22 +46,25 @@ export class FullClient {
   }
 
   start(request: UpstreamRequest, events: UpstreamEvents, owner: Owner): UpstreamCall {
-    const isLast = (socket: Duplex): boolean => this.#isLast(socket)
-    return new FullCall(this.#settings, this.#agent, request, events, owner, isLast)
+    const take = (socket: Socket): Use => this.#take(socket)
+    return new FullCall(this.#settings, this.#agent, request, events, owner, take)
   }
 
   close(): void {
     this.#agent.destroy()
   }
 
-  /** Counts a request on this connection; true when it is to be the last one. */
-  #isLast(socket: Duplex): boolean {
-    const { maxAgeMs, maxRequests } = this.#settings
-    const use = this.#uses.get(socket) ?? { bornMs: performance.now(), requests: 0 }
-    this.#uses.set(socket, use)
+  /** Counts a request on this connection. */
+  #take(socket: Socket): Use {
+    let use = this.#uses.get(socket)
+    if (use === undefined) {
+      const gauge = watchFloods(socket, this.#settings)
+      use = { bornMs: performance.now(), gauge, requests: 0 }
+      this.#uses.set(socket, use)
+    }
     use.requests++
-    const isOld = maxAgeMs > 0 && performance.now() - use.bornMs >= maxAgeMs
-    return isOld || use.requests === maxRequests
+    use.gauge.begin()
+    return use
   }
 }
 
@@ -69,6 +75,7 @@ class FullCall implements UpstreamCall {
   readonly #request: ClientRequest | undefined
   readonly #body: RequestBody | undefined
   #response: IncomingMessage | undefined
+  #use: Use | undefined
   readonly #upgrading: boolean
   #sending = false
   #informational = 0
@@ -80,7 +87,7 @@ class FullCall implements UpstreamCall {
     request: UpstreamRequest,
     events: UpstreamEvents,
     owner: Owner,
-    isLast: (socket: Duplex) => boolean,
+    take: (socket: Socket) => Use,
   ) {
     this.#settings = settings
     this.#events = events
@@ -107,7 +114,7 @@ class FullCall implements UpstreamCall {
     }
     // Node drops what is beyond without a word: one more, so that it shows.
     this.#request.maxHeadersCount = settings.headerFields + 1
-    this.#listen(this.#request, isLast)
+    this.#listen(this.#request, take)
     if (!request.expectContinue) this.#send(this.#request)
   }
 
@@ -127,9 +134,10 @@ class FullCall implements UpstreamCall {
     if (this.#finish()) this.#request?.destroy()
   }
 
-  #listen(request: ClientRequest, isLast: (socket: Duplex) => boolean): void {
+  #listen(request: ClientRequest, take: (socket: Socket) => Use): void {
     request.on('socket', (socket) => {
-      if (isLast(socket)) request.shouldKeepAlive = false
+      this.#use = take(socket)
+      if (this.#isLast(this.#use)) request.shouldKeepAlive = false
       if (!socket.connecting) this.#connected()
       else
         socket.once('connect', () => {
@@ -156,6 +164,8 @@ class FullCall implements UpstreamCall {
       this.#onResponse(request, response)
     })
     request.on('upgrade', (response, socket: Duplex, head) => {
+      // From here on the bytes are the client's and the endpoint's own affair.
+      if (this.#use !== undefined) this.#settings.floods.forget(this.#use.gauge)
       if (!this.#upgrading) {
         // A tunnel that nobody asked for: the client's next requests would go through it unseen.
         socket.destroy()
@@ -170,6 +180,13 @@ class FullCall implements UpstreamCall {
     request.on('error', (error) => {
       this.#fail(error)
     })
+  }
+
+  /** True when the connection is to carry no further request. */
+  #isLast({ bornMs, requests }: Use): boolean {
+    const { maxAgeMs, maxRequests } = this.#settings
+    const isOld = maxAgeMs > 0 && performance.now() - bornMs >= maxAgeMs
+    return isOld || requests === maxRequests
   }
 
   #connected(): void {
@@ -193,6 +210,7 @@ class FullCall implements UpstreamCall {
     if (!this.#sending) request.shouldKeepAlive = false
     this.#events.onHead(status, headers, false)
     response.on('data', (chunk: Buffer) => {
+      this.#use?.gauge.received(chunk.length)
       if (!this.#over) this.#events.onData(chunk)
     })
     response.on('end', () => {

@@ -5,6 +5,7 @@ import { type Dispatcher, Pool } from 'undici'
 import { fromObject, type Headers } from '../headers.ts'
 import { connectUpstream } from './connector.ts'
 import { classify } from './failure.ts'
+import { CountedClient, type CountedHandler, watchFloods } from './http1-client.ts'
 import { FullClient } from './http1-full.ts'
 import type { UpstreamSettings } from './pool.ts'
 import type {
@@ -36,8 +37,14 @@ export class Http1Upstream implements Upstream {
       headersTimeout: 0,
       bodyTimeout: 0,
       allowH2: false,
-      connect: (_options, callback) => {
-        this.#connect(callback)
+      factory: (origin, options) => {
+        const client: CountedClient = new CountedClient(origin, {
+          ...options,
+          connect: (_options, callback) => {
+            this.#connect(client, callback)
+          },
+        })
+        return client
       },
     })
   }
@@ -59,6 +66,7 @@ export class Http1Upstream implements Upstream {
   }
 
   #connect(
+    client: CountedClient,
     callback: (...args: [null, import('node:net').Socket] | [Error, null]) => void,
   ): void {
     let socket
@@ -74,6 +82,7 @@ export class Http1Upstream implements Upstream {
     socket.once('error', onError)
     socket.once('connect', () => {
       socket.off('error', onError)
+      client.gauge = watchFloods(socket, this.#settings)
       callback(null, socket)
     })
   }
@@ -86,11 +95,12 @@ function needsFull({ upgrade, expectContinue, path, body }: UpstreamRequest): bo
 }
 
 /** One exchange through undici; pooled connections, one write for the head. */
-class FastCall implements UpstreamCall, Dispatcher.DispatchHandler {
+class FastCall implements UpstreamCall, CountedHandler {
   readonly #upstream: Http1Upstream
   readonly #settings: UpstreamSettings
   readonly #events: UpstreamEvents
   #controller: Dispatcher.DispatchController | undefined
+  #client: CountedClient | undefined
   #informational = 0
   #over = false
   readonly held: number = 0
@@ -129,8 +139,13 @@ class FastCall implements UpstreamCall, Dispatcher.DispatchHandler {
     if (this.#finish()) this.#controller?.abort(new Error('cancelled'))
   }
 
+  onClient(client: CountedClient): void {
+    this.#client = client
+  }
+
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller
+    this.#client?.gauge?.begin()
     if (this.#over)
       controller.abort(new Error('cancelled')) // while it waited for a connection
     else this.#events.onConnection()
@@ -155,6 +170,7 @@ class FastCall implements UpstreamCall, Dispatcher.DispatchHandler {
   }
 
   onResponseData(_: Dispatcher.DispatchController, chunk: Buffer): void {
+    this.#client?.gauge?.received(chunk.length)
     if (!this.#over) this.#events.onData(chunk)
   }
 

@@ -6,7 +6,7 @@ import {
   connect,
   constants,
 } from 'node:http2'
-import { FloodGauge, type FloodPatrol } from '../limit/http2-flood.ts'
+import { FloodGauge, type FloodPatrol } from '../limit/flood.ts'
 import { connectUpstream } from './connector.ts'
 import { classify, FloodError } from './failure.ts'
 import type { UpstreamSettings } from './pool.ts'
@@ -72,6 +72,7 @@ export class Http2Session {
     })
     this.#session = session
     this.#gauge = new FloodGauge(socket, performance.now(), settings.headerBytes)
+    this.#gauge.discount(session)
     this.#listen(session, settings.idleMs)
     this.#floods.watch(this.#gauge, () => {
       this.#cut(session)
@@ -140,6 +141,9 @@ export class Http2Session {
     const close = this.#gauge?.open(answer)
     stream.once('close', () => {
       close?.()
+      // What was on its way when the stream was given up is nobody's body, and no flood.
+      if (stream.rstCode !== constants.NGHTTP2_NO_ERROR)
+        this.#gauge?.received(streamWindowBytes)
       this.#streams--
       if (this.#streams === 0 && this.#state.kind === 'draining') this.#destroySoon()
     })

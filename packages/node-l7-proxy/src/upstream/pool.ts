@@ -5,7 +5,7 @@ import { ConnectionGate } from '../cluster/breaker.ts'
 import type { Cluster } from '../cluster/cluster.ts'
 import type { Endpoint } from '../cluster/endpoint.ts'
 import type { Datapath } from '../datapath.ts'
-import { FloodPatrol } from '../limit/http2-flood.ts'
+import { FloodPatrol } from '../limit/flood.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import type { Options } from '../options.ts'
 import type { Target } from './connector.ts'
@@ -27,7 +27,6 @@ export type UpstreamSettings = {
   readonly headerBytes: number
   readonly headerFields: number
   readonly pending: number
-  /** Watches HTTP/2 connections. */
   readonly floods: FloodPatrol
 }
 

@@ -2,10 +2,13 @@
 // timeout: 300
 // HTTP/2 endpoints that flood, stall, and answer what nobody asked. The client gets a clear answer or sees the cut, floods are
 // cut off and counted, memory stays bounded, and other endpoints serve on.
+import { once } from 'node:events'
+import http from 'node:http'
+import http2 from 'node:http2'
 import { L7Protocol } from '@pillion/contract'
 import t from 'tap'
 import { block, code, flag, frame, settings, type, uint32 } from '../support/h2-frames.ts'
-import { httpBackend } from '../support/http.ts'
+import { httpBackend, listen } from '../support/http.ts'
 import { startProxy } from '../support/proxy.ts'
 import { endpoint, rule, service, table } from '../support/resources.ts'
 import { judge } from '../support/rude-cases.ts'
@@ -274,16 +277,28 @@ const cases: Readonly<Record<string, Case>> = {
 
 const names = Object.keys(cases)
 const fine = await httpBackend((_request, response) => response.end('fine'))
+let sessions = 0
+const large = await listen(
+  http2
+    .createServer({ maxSessionMemory: 1_000_000 }, (_request, response) => {
+      response.on('error', () => undefined)
+      response.end(Buffer.alloc(8_388_608))
+    })
+    .on('session', () => sessions++),
+)
 const rude = await Promise.all(Object.values(cases).map(([, each]) => rudeHttp2(each)))
 const proxy = await startProxy([
   service(1, 'front', L7Protocol.HTTP),
   service(2, 'fine', L7Protocol.HTTP),
   endpoint(2, 'fine', fine.port),
+  service(3, 'large', L7Protocol.HTTP2),
+  endpoint(3, 'large', large.port),
   table(1, 'front', {
     hasRoutes: true,
     rules: [
       ...names.map((name) => rule(`/${name}`, { [name]: 1 }, { requestTimeoutMs: 2000 })),
       rule('/fine', { fine: 1 }),
+      rule('/large', { large: 1 }),
     ],
   }),
   ...names.flatMap((name, i) => [
@@ -293,7 +308,7 @@ const proxy = await startProxy([
 ])
 t.teardown(async () => {
   await proxy.stop()
-  await Promise.all([fine, ...rude].map((each) => each.close()))
+  await Promise.all([fine, large, ...rude].map((each) => each.close()))
 })
 
 for (const [i, [name, [expected, { flood }, method]]] of Object.entries(
@@ -303,9 +318,25 @@ for (const [i, [name, [expected, { flood }, method]]] of Object.entries(
   if (peer === undefined) continue
   t.test(name, async (t) => {
     const floods = flood !== undefined
-    await judge(t, proxy, { name, expected, method: method ?? 'GET', peer, floods })
+    await judge(t, proxy, { name, expected, way: method ?? 'GET', peer, floods })
   })
 }
+
+t.test('downloads that clients give up are no flood', async (t) => {
+  const before = await proxy.metric('pillion_upstream_floods_total')
+  for (let i = 0; i < 60; i++) {
+    const options = { host: '127.0.0.1', port: proxy.port, path: '/large', agent: false }
+    const request = http.get(options)
+    request.on('error', () => undefined)
+    const [response] = (await once(request, 'response')) as [http.IncomingMessage]
+    await once(response, 'data')
+    // Unread, so that the endpoint fills the window of the stream.
+    await new Promise((resolve) => setTimeout(resolve, 5))
+    request.destroy()
+  }
+  t.equal(await proxy.metric('pillion_upstream_floods_total'), before)
+  t.equal(sessions, 1, 'connections to the endpoint')
+})
 
 t.test('nothing crashed, nothing stayed', async (t) => {
   t.equal(await proxy.metric('pillion_worker_crashes_total'), 0)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What holds whatever an endpoint does: one request to it, what the client got, and what it cost.
 import http from 'node:http'
+import http2 from 'node:http2'
 import { ask } from './http.ts'
 import type { TestProxy } from './proxy.ts'
 import type { RudeEndpoint } from './rude-frames.ts'
@@ -23,7 +24,8 @@ export type RudeCase = {
   readonly name: string
   /** "502 503": the statuses that are right; "cut": the endpoint began an answer, and its end is seen to be missing. */
   readonly expected: string
-  readonly method: string
+  /** How to ask: a method, a POST whose body has no length, or a GET of HTTP/2 (service 3). */
+  readonly way: 'GET' | 'POST' | 'CHUNKED' | 'HTTP/2'
   readonly peer: RudeEndpoint
   /** The endpoint sends without end: its connection must be cut. */
   readonly floods: boolean
@@ -35,7 +37,7 @@ export async function judge(t: Judge, proxy: TestProxy, it: RudeCase): Promise<v
   const connections = it.peer.accepted()
   let over = false
   const victim = serveOthers(proxy.port, () => over)
-  const outcome = await askRude(proxy.port, `/${it.name}`, it.method)
+  const outcome = await askRude(proxy.port, `/${it.name}`, it.way)
   t.ok(it.expected.split(' ').includes(outcome), `the client got ${outcome}`)
   if (it.floods)
     await until(() => it.peer.open() === 0, 'the end of the flood', patienceMs)
@@ -66,8 +68,14 @@ async function serveOthers(port: number, over: () => boolean): Promise<number> {
 }
 
 /** "200", or "cut" when the answer, or its end, never came in good order. */
-async function askRude(port: number, path: string, method: string): Promise<string> {
+async function askRude(
+  port: number,
+  path: string,
+  way: RudeCase['way'],
+): Promise<string> {
+  if (way === 'HTTP/2') return askHttp2(port, path)
   const { promise, resolve } = Promise.withResolvers<string>()
+  const method = way === 'GET' ? way : 'POST'
   const options = { host: '127.0.0.1', port, path, method, agent: false }
   const request = http.request(options, (response) => {
     response.resume()
@@ -84,6 +92,24 @@ async function askRude(port: number, path: string, method: string): Promise<stri
     resolve('nothing')
     request.destroy()
   })
+  // Before the body has a length, it has no Content-Length.
+  if (way === 'CHUNKED') request.flushHeaders()
   request.end(method === 'POST' ? Buffer.alloc(2 * mib) : undefined)
   return promise
+}
+
+async function askHttp2(port: number, path: string): Promise<string> {
+  const session = http2.connect(`http://127.0.0.3:${port}`)
+  session.on('error', () => undefined)
+  const stream = session.request({ ':path': path })
+  let status = 0
+  stream.on('response', (headers) => (status = Number(headers[':status'])))
+  stream.on('error', () => undefined)
+  stream.resume()
+  stream.setTimeout(patienceMs, () => {
+    session.destroy()
+  })
+  await new Promise((resolve) => stream.once('close', resolve)) // events.once() would reject on a reset
+  session.destroy()
+  return stream.rstCode === 0 && status > 0 ? String(status) : 'cut'
 }
