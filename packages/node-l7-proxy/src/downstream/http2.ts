@@ -17,7 +17,6 @@ import { FloodGauge, FloodPatrol, sessionMemoryMb } from '../limit/flood.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import type { Options } from '../options.ts'
 import type { Pipeline } from '../pipeline.ts'
-import { retire } from './http2-goaway.ts'
 import { readHttp2 } from './http2-message.ts'
 import type { Holder, Holding } from './buffers.ts'
 import type { Shares } from './quota.ts'
@@ -74,7 +73,7 @@ export class Http2Server {
 
   /** GOAWAY to everyone; sessions end when their streams have. */
   drain(): void {
-    for (const session of this.#sessions.keys()) retire(session)
+    for (const session of this.#sessions.keys()) closeSoon(session)
   }
 
   close(): void {
@@ -118,7 +117,7 @@ export class Http2Server {
         setImmediate(() => {
           session.destroy()
         })
-      else retire(session)
+      else closeSoon(session)
     })
     session.on('close', () => {
       this.#sessions.delete(session)
@@ -249,7 +248,7 @@ class Http2Responder implements Responder, Holder {
         if (!stream.destroyed) stream.sendTrailers(toTrailers(this.#trailers))
       })
     }
-    if (close) retire(this.#session)
+    if (close) closeSoon(this.#session)
   }
 
   write(chunk: Buffer): boolean {
@@ -306,6 +305,13 @@ function refuse(responder: Http2Responder, { code, detail }: Refusal): void {
   )
   responder.write(text)
   responder.end(undefined)
+}
+
+/** Deferred: node aborts when a session ends inside one of its own callbacks (reliability.md 0.1). */
+function closeSoon(session: ServerHttp2Session): void {
+  setImmediate(() => {
+    if (!session.closed && !session.destroyed) session.close()
+  })
 }
 
 function ignore(): void {
