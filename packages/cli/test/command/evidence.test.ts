@@ -138,15 +138,6 @@ async function explains(t: Test, cluster: TestCluster): Promise<void> {
   t.match(await cluster.pillionJson(...request, '--method', 'PUT'), {
     requests: [{ identity: 301, answer: { status: 403, by: 'AccessPolicy shop/api' } }],
   })
-  t.match(await cluster.pillion('explain', ...guarded, '--header', 'x'), { code: 2 })
-  const plain = await cluster.pillion(
-    'explain',
-    'shop/web',
-    'shop/db:5432',
-    '--path',
-    '/',
-  )
-  t.match(plain.out, /no rule for requests is asked/)
   const wrong = await cluster.pillion('explain', 'shop/web', 'shop/db:1')
   t.match(wrong, { code: 1, err: /^error: shop\/db has no port 1, only 5432$/m })
   const nobody = await cluster.pillion('explain', 'shop/nobody', 'shop/db:5432')
