@@ -9,6 +9,7 @@
 #define NAPI_VERSION 8
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <arpa/inet.h>
@@ -147,6 +148,46 @@ static napi_value close_fd(napi_env env, napi_callback_info info)
 	return NULL;
 }
 
+/* duplicate(fd): another descriptor of the same socket. */
+static napi_value duplicate(napi_env env, napi_callback_info info)
+{
+	napi_value argv[ARGS_MAX], result;
+	int32_t fd;
+	int copy;
+
+	if (!get_args(env, info, 1, argv) || napi_get_value_int32(env, argv[0], &fd) != napi_ok || fd < 3)
+		return throw_type(env, "duplicate(fd)");
+	copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	if (copy < 0)
+		return throw_errno(env, "fcntl(F_DUPFD_CLOEXEC)", errno);
+	if (napi_create_int32(env, copy, &result) != napi_ok) {
+		close(copy);
+		return throw_errno(env, "duplicate", ENOMEM);
+	}
+	return result;
+}
+
+/* sendNow(fd, bytes): true when all of it is on its way, false when there is no room now. Part of it is an error: whoever
+ * calls sends a few bytes at a moment when nothing waits, and a stream that was cut there is of no use. */
+static napi_value send_now(napi_env env, napi_callback_info info)
+{
+	napi_value argv[ARGS_MAX], result;
+	size_t length;
+	ssize_t sent;
+	void *data;
+	int32_t fd;
+
+	if (!get_args(env, info, 2, argv) || napi_get_value_int32(env, argv[0], &fd) != napi_ok ||
+	    napi_get_buffer_info(env, argv[1], &data, &length) != napi_ok)
+		return throw_type(env, "sendNow(fd, bytes)");
+	sent = send(fd, data, length, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (sent < 0 && errno != EAGAIN)
+		return throw_errno(env, "sendNow", errno);
+	if (sent >= 0 && (size_t)sent != length)
+		return throw_errno(env, "sendNow: cut off", EMSGSIZE);
+	return napi_get_boolean(env, sent >= 0, &result) == napi_ok ? result : NULL;
+}
+
 static int parse_address(const char *text, uint16_t port, struct sockaddr_storage *out, socklen_t *length)
 {
 	struct sockaddr_in *in = (struct sockaddr_in *)out;
@@ -214,6 +255,8 @@ static napi_value init(napi_env env, napi_value exports)
 		{ "openSocket", NULL, open_socket, NULL, NULL, NULL, napi_enumerable, NULL },
 		{ "listenSocket", NULL, listen_socket, NULL, NULL, NULL, napi_enumerable, NULL },
 		{ "closeFd", NULL, close_fd, NULL, NULL, NULL, napi_enumerable, NULL },
+		{ "duplicate", NULL, duplicate, NULL, NULL, NULL, napi_enumerable, NULL },
+		{ "sendNow", NULL, send_now, NULL, NULL, NULL, napi_enumerable, NULL },
 		{ "sendSockets", NULL, send_sockets, NULL, NULL, NULL, napi_enumerable, NULL },
 		{ "receiveSockets", NULL, receive_sockets, NULL, NULL, NULL, napi_enumerable, NULL },
 	};

@@ -12,6 +12,10 @@ export type Native = {
   /** A listening descriptor that no event loop watches. */
   listenSocket(address: string, port: number): number
   closeFd(fd: number): void
+  /** Writes all of `bytes` to a socket at once, or nothing and false. */
+  sendNow(fd: number, bytes: Buffer): boolean
+  /** Another descriptor of the same socket. */
+  duplicate(fd: number): number
   /** Hands descriptors over a UNIX socket, with a text of at most 511 bytes. EPERM: another user is at its other end. */
   sendSockets(fd: number, sockets: readonly number[], text: string): void
   /** Connects to `path` and waits up to 2 s for what somebody hands over there; `fd` is the connection. */

@@ -5,6 +5,7 @@ import { createServer, type Server, type Socket } from 'node:net'
 import { type ConfigStore, isHttp2, type Service } from '../config/config.ts'
 import type { Datapath } from '../datapath.ts'
 import type { Metrics } from '../metrics/metrics.ts'
+import { loadNative } from '../native.ts'
 import type { Options } from '../options.ts'
 import type { Origin } from '../origin.ts'
 import type { Http1Server } from './http1.ts'
@@ -16,6 +17,12 @@ import type { Shares } from './quota.ts'
  * not fit is dropped by the kernel, and its client tries again after 1, 3 and 7 s (net.core.somaxconn bounds it, too).
  */
 const backlog = 4096
+
+/**
+ * libuv accepts one connection of a descriptor in a turn of its loop: fifty a second when bodies make turns of 20 ms, and
+ * everybody who connects waits behind a crowd. So every listening socket is served through as many descriptors.
+ */
+const acceptsPerTurn = 16
 
 /** A connection whose service is not known yet: the kernel may be told of it a moment before we are. */
 type Held = {
@@ -55,8 +62,12 @@ export class Listener {
 
   /** Accepts from descriptors that listen already. Resolves when all of them are served. */
   async listen(fds: readonly number[]): Promise<void> {
+    const native = loadNative()
+    const more = fds.flatMap((fd) =>
+      Array.from({ length: acceptsPerTurn - 1 }, () => native.duplicate(fd)),
+    )
     await Promise.all(
-      fds.map((fd) => {
+      [...fds, ...more].map((fd) => {
         const { promise, resolve, reject } = Promise.withResolvers<undefined>()
         const server = createServer(
           { pauseOnConnect: true, noDelay: true, allowHalfOpen: true },
