@@ -17,6 +17,7 @@ import { FloodGauge, FloodPatrol, sessionMemoryMb } from '../limit/flood.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import type { Options } from '../options.ts'
 import type { Pipeline } from '../pipeline.ts'
+import { closeGracefully } from './http2-goaway.ts'
 import { readHttp2 } from './http2-message.ts'
 import type { Holder, Holding } from './buffers.ts'
 import type { Shares } from './quota.ts'
@@ -73,7 +74,7 @@ export class Http2Server {
 
   /** GOAWAY to everyone; sessions end when their streams have. */
   drain(): void {
-    for (const session of this.#sessions.keys()) closeSoon(session)
+    for (const session of this.#sessions.keys()) session.close()
   }
 
   close(): void {
@@ -105,6 +106,7 @@ export class Http2Server {
       return
     }
     this.#sessions.set(session, state)
+    closeGracefully(session)
     state.gauge.discount(session)
     this.#patrol.watch(state.gauge, () => {
       setImmediate(() => {
@@ -117,7 +119,7 @@ export class Http2Server {
         setImmediate(() => {
           session.destroy()
         })
-      else closeSoon(session)
+      else session.close()
     })
     session.on('close', () => {
       this.#sessions.delete(session)
@@ -248,7 +250,7 @@ class Http2Responder implements Responder, Holder {
         if (!stream.destroyed) stream.sendTrailers(toTrailers(this.#trailers))
       })
     }
-    if (close) closeSoon(this.#session)
+    if (close) this.#session.close()
   }
 
   write(chunk: Buffer): boolean {
@@ -305,13 +307,6 @@ function refuse(responder: Http2Responder, { code, detail }: Refusal): void {
   )
   responder.write(text)
   responder.end(undefined)
-}
-
-/** Deferred: node aborts when a session ends inside one of its own callbacks (reliability.md 0.1). */
-function closeSoon(session: ServerHttp2Session): void {
-  setImmediate(() => {
-    if (!session.closed && !session.destroyed) session.close()
-  })
 }
 
 function ignore(): void {
