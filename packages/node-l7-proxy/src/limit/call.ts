@@ -23,12 +23,13 @@ export type NoAnswer = 'timeout' | 'error' | 'cancelled'
 
 const frameHead = 5
 
-/** How a call came out. `connected` false: not even a connection was there in time. */
+/** How a call came out. `connected` false: not even a connection was there in time; `taken` false: nobody looked at it. */
 export type CallResult =
   | { readonly kind: 'answer'; readonly message: Buffer }
   | {
       readonly kind: NoAnswer
       readonly connected: boolean
+      readonly taken: boolean
       readonly detail: string
     }
 
@@ -56,7 +57,7 @@ export class LimitCall implements UpstreamEvents {
     timeoutMs: number,
   ): void {
     this.#timer = setTimeout(() => {
-      this.#giveUp('timeout', `no answer in ${timeoutMs} ms`)
+      this.#giveUp('timeout', `no answer in ${Math.ceil(timeoutMs)} ms`)
     }, timeoutMs)
     const frame = Buffer.alloc(frameHead + message.length)
     frame.writeUInt32BE(message.length, 1)
@@ -104,8 +105,8 @@ export class LimitCall implements UpstreamEvents {
     this.#end(trailers ?? [])
   }
 
-  onFailure({ detail }: UpstreamFailure): void {
-    this.#fail('error', detail)
+  onFailure({ kind, detail }: UpstreamFailure): void {
+    this.#fail('error', detail, kind !== 'connect' && kind !== 'refused')
   }
 
   onTunnel(_headers: Headers, socket: { destroy(): void }): void {
@@ -129,8 +130,8 @@ export class LimitCall implements UpstreamEvents {
     call?.cancel()
   }
 
-  #fail(kind: NoAnswer, detail: string): void {
-    this.#finish({ kind, connected: this.#connected, detail })
+  #fail(kind: NoAnswer, detail: string, taken = true): void {
+    this.#finish({ kind, connected: this.#connected, taken, detail })
   }
 
   #finish(result: CallResult): void {

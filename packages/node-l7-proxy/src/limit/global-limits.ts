@@ -6,7 +6,10 @@ import type { Endpoint } from '../cluster/endpoint.ts'
 import type { ConfigStore, Service } from '../config/config.ts'
 import type { Exchange } from '../exchange.ts'
 import { editHeaders } from '../filter/header-modifier.ts'
-import { RateLimitRequest } from '../gen/envoy/service/ratelimit/v3/rls.ts'
+import {
+  type RateLimitDescriptor,
+  RateLimitRequest,
+} from '../gen/envoy/service/ratelimit/v3/rls.ts'
 import type { Headers } from '../headers.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import type { UpstreamPools } from '../upstream/pool.ts'
@@ -30,6 +33,16 @@ export const restMs = { first: 100, longest: 5000 } as const
 
 type Rest = { untilMs: number; failures: number }
 type Done = (refusal: LimitRefusal | undefined) => void
+
+type Question = {
+  readonly exchange: Exchange
+  readonly limit: GlobalRateLimit
+  readonly descriptors: RateLimitDescriptor[]
+  readonly done: Done
+}
+
+/** Endpoints that one question is brought to. */
+const maxTries = 3
 
 export class GlobalLimits {
   readonly #parts: GlobalLimitParts
@@ -55,30 +68,48 @@ export class GlobalLimits {
     const facts = { ...message, client: connection.client, service: service.name }
     const descriptors = descriptorsOf(limit, facts)
     if (descriptors.length === 0) return done(undefined)
-    const { config, metrics } = this.#parts
-    if (metrics.gauges.limitCalls >= this.#maxCalls) {
-      metrics.counters.limitCallsOverflow++
-      const detail = `${this.#maxCalls} calls to rate limit services are on their way`
-      return this.#notAsked(exchange, limit, detail, done)
-    }
-    const target = config.current.byName.get(limit.servicePort)
+    const question = { exchange, limit, descriptors, done }
+    const target = this.#parts.config.current.byName.get(limit.servicePort)
     const endpoint = target && this.#choose(target, exchange)
     if (target === undefined || endpoint === undefined)
-      return this.#notAsked(exchange, limit, noEndpoint(limit), done)
-    const refusal = target.cluster.breaker.refusal()
-    if (refusal !== undefined) return this.#notAsked(exchange, limit, refusal, done)
-    const { domain, hits: hitsAddend } = limit
-    const bytes = RateLimitRequest.encode({ domain, descriptors, hitsAddend }).finish()
+      return this.#unanswered(question, 'not_asked', noEndpoint(limit))
+    const refusal = this.#overflow() ?? target.cluster.breaker.refusal()
+    if (refusal !== undefined) return this.#unanswered(question, 'not_asked', refusal)
+    this.#try(question, target, endpoint, performance.now() + limit.timeoutMs, maxTries)
+  }
+
+  /** Why there must not be one more call. */
+  #overflow(): string | undefined {
+    const { counters, gauges } = this.#parts.metrics
+    if (gauges.limitCalls < this.#maxCalls) return undefined
+    counters.limitCallsOverflow++
+    return `${this.#maxCalls} calls to rate limit services are on their way`
+  }
+
+  /** Where the question was not even taken, it goes to another endpoint: up to `tries` of them, all within the timeout. */
+  #try(
+    question: Question,
+    target: Service,
+    endpoint: Endpoint,
+    deadlineMs: number,
+    tries: number,
+  ): void {
+    const { exchange, limit, descriptors } = question
     const call = this.#prepare(target, endpoint, (result) => {
       exchange.asking = undefined
-      this.#hear(exchange, limit, result, done)
+      const again = result.kind === 'error' && !result.taken && tries > 1
+      const next = again ? this.#choose(target, exchange) : undefined
+      if (next === undefined) this.#hear(question, result)
+      else this.#try(question, target, next, deadlineMs, tries - 1)
     })
     exchange.asking = call
+    const { domain, hits: hitsAddend } = limit
+    const bytes = RateLimitRequest.encode({ domain, descriptors, hitsAddend }).finish()
     // On nobody's behalf: policy judges the proxy itself, as a process of the node.
     const { any } = ReservedIdentity
     const upstream = this.#parts.pools.get(endpoint, any, true, target.cluster)
     const authority = `${target.destination.service}:${target.port}`
-    call.start(upstream, authority, bytes, limit.timeoutMs)
+    call.start(upstream, authority, bytes, Math.max(1, deadlineMs - performance.now()))
   }
 
   /** Counted here, in the service's own limits, and against the endpoint that fails. */
@@ -104,17 +135,12 @@ export class GlobalLimits {
     })
   }
 
-  #hear(
-    exchange: Exchange,
-    limit: GlobalRateLimit,
-    result: CallResult,
-    done: Done,
-  ): void {
+  #hear(question: Question, result: CallResult): void {
+    const { exchange, done } = question
     if (result.kind !== 'answer')
-      return this.#unanswered(exchange, limit, result.kind, result.detail, done)
+      return this.#unanswered(question, result.kind, result.detail)
     const verdict = readVerdict(result.message)
-    if (typeof verdict === 'string')
-      return this.#unanswered(exchange, limit, 'error', verdict, done)
+    if (typeof verdict === 'string') return this.#unanswered(question, 'error', verdict)
     this.problem = ''
     const over = verdict.kind === 'over'
     this.#count(exchange, over ? 'over_limit' : 'ok')
@@ -126,17 +152,12 @@ export class GlobalLimits {
     done(undefined)
   }
 
-  #notAsked(exchange: Exchange, limit: GlobalRateLimit, why: string, done: Done): void {
-    this.#unanswered(exchange, limit, 'not_asked', why, done)
-  }
-
   #unanswered(
-    exchange: Exchange,
-    { servicePort, failClosed }: GlobalRateLimit,
+    { exchange, limit, done }: Question,
     outcome: NoAnswer | 'not_asked',
     why: string,
-    done: Done,
   ): void {
+    const { servicePort, failClosed } = limit
     this.#count(exchange, outcome)
     const detail = servicePort === '' ? why : `${servicePort}: ${why}`
     if (outcome !== 'cancelled') this.problem = detail

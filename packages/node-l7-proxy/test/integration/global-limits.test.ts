@@ -297,6 +297,18 @@ t.test('down: refused, soon without a try; back: asked again', async (t) => {
   t.ok(mortal.asked.length > 0)
 })
 
+t.test('an endpoint that nobody listens at: another one is asked', async (t) => {
+  const dead = await startRateLimitService(ok)
+  await dead.stop()
+  await proxy.operator.send([endpoint(51, 'mortal', dead.port)])
+  const errors = await outcomes('mortals', 'error')
+  for (let i = 0; i < 20; i++)
+    t.equal((await ask(proxy.port, 7, '/', user)).status, 200, `request ${i}`)
+  t.equal(await outcomes('mortals', 'error'), errors)
+  const name = `shop/mortal:80/TCP|127.0.0.1:${dead.port}`
+  await proxy.operator.send([], [{ kind: 'endpoint', name }])
+})
+
 t.test('a reference to nothing', async (t) => {
   const { status, body } = await ask(proxy.port, 5, '/', user)
   t.equal(status, 503)
