@@ -89,20 +89,24 @@ t.test('ejected again before its timer, lifted, and gone', async (t) => {
 
 t.test('lines are bounded, and the next one says how many are missing', async (t) => {
   const { lines, metrics, web, ejections } = setUp('warn')
-  const over = 7
-  for (let i = 0; i < lineRate.burst + over; i++) {
-    const endpoint = makeEndpoint(`10.0.0.${i}`)
+  const dropped = (): number => metrics.counters.ejectionLinesDropped
+  let ejected = 0
+  // A machine that stands still for a while in between lets a few more through.
+  for (; dropped() < 7 && ejected < 10 * lineRate.burst; ejected++) {
+    const endpoint = makeEndpoint('10.0.0.1')
     web.ejected(endpoint, { ...ejection, forMs: 60_000 })
     ejections.forget(endpoint)
   }
-  t.equal(lines.length, lineRate.burst)
-  t.equal(metrics.counters.ejectionLinesDropped, over)
+  const written = lines.length
+  t.ok(written >= lineRate.burst)
+  t.equal(dropped(), 7)
+  t.equal(ejected, written + 7)
   const refillMs = lineRate.intervalMs / lineRate.requests
   await until(() => {
     web.ejected(makeEndpoint('10.0.1.1'), ejection)
-    return lines.length > lineRate.burst
+    return lines.length > written
   }, `a line after ${refillMs} ms`)
-  t.equal(lines.at(-1)?.['leftOut'], metrics.counters.ejectionLinesDropped)
+  t.equal(lines.at(-1)?.['leftOut'], dropped())
   // At level warn returns are no lines, and cost none.
   t.notOk(lines.some(({ msg }) => msg === 'endpoint back'))
 })
