@@ -19,7 +19,7 @@ MANIFESTS := package.json pnpm-lock.yaml pnpm-workspace.yaml $(wildcard packages
 C_SOURCES := $(wildcard bpf/*.c bpf/include/pillion/*.h packages/*/native/*.c packages/*/native/*.h \
 	bench/load/*.c test/*/*.c packages/*/test/*.c packages/*/test/support/*.c)
 
-.PHONY: help bootstrap bpf native gen build check static format test test-kernels test-corpora test-h2spec bench bench-propagation bench-scale bench-streams soak bench-telemetry bench-reconnect bench-routes demo apiserver images clean distclean
+.PHONY: help bootstrap bpf native gen build check static format test test-kernels test-corpora test-h2spec bench bench-propagation bench-scale bench-streams bench-fairness soak bench-telemetry bench-reconnect bench-routes demo apiserver images clean distclean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -97,6 +97,9 @@ bench-telemetry: build ## measure what flow telemetry costs; writes bench/result
 
 bench-streams: build ## compare one-way streams with and without acceleration; writes bench/results/streams.json; root only
 	@node packages/ebpf-l4/bench/streams.ts $(BENCH_FLAGS)
+
+bench-fairness: build ## abuse one service of a proxy, ask another one; writes bench/results/fairness.json
+	@node packages/node-l7-proxy/bench/fairness.ts $(BENCH_FLAGS)
 
 soak: build ## an hour of checksummed streams over accelerated connections; root only
 	@node packages/ebpf-l4/bench/streams.ts --soak 3600
