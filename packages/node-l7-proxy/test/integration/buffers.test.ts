@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// timeout: 300
 // The ledger of buffered bytes: who holds too much of what somebody is slow to take is given up, and others keep what they
 // have.
 import { once } from 'node:events'
@@ -59,7 +60,8 @@ function unread(
 
 /** Waits until the ledger is full for somebody, and then within `limit`. */
 async function enforced(proxy: TestProxy, counter: string, limit: number): Promise<void> {
-  await until(async () => (await proxy.metric(counter)) > 0, counter)
+  // Kernel buffers take megabytes first.
+  await until(async () => (await proxy.metric(counter)) > 0, counter, 60_000)
   await until(
     async () => (await proxy.metric('pillion_buffered_bytes')) <= limit,
     'within the limit',
@@ -67,17 +69,17 @@ async function enforced(proxy: TestProxy, counter: string, limit: number): Promi
 }
 
 t.test('answers that nobody reads, of one identity', async (t) => {
-  const proxy = await start('--max-identity-buffered', String(2 * mib))
+  const proxy = await start('--max-identity-buffered', String(mib))
   t.teardown(async () => proxy.stop())
   const others = unread(proxy.port, 1, 2, 3)
-  const mine = unread(proxy.port, 1, 1, 60)
-  const held = 2 * mib + 3 * mib // of mine, and at most of the others
+  const mine = unread(proxy.port, 1, 1, 24)
+  const held = mib + mib // of mine, and at most of the others
   await enforced(proxy, 'pillion_identity_buffered_limit_total', held)
-  t.ok((await proxy.metric('pillion_buffered_bytes')) > mib, 'what fits is kept')
+  t.ok((await proxy.metric('pillion_buffered_bytes')) > mib / 2, 'what fits is kept')
   await until(
     async () =>
       (await proxy.metric('pillion_active_requests')) ===
-      63 - (await proxy.metric('pillion_identity_buffered_limit_total')),
+      27 - (await proxy.metric('pillion_identity_buffered_limit_total')),
     'who was cut off is gone',
   )
   for (const socket of mine) socket.destroy()
@@ -125,9 +127,9 @@ t.test('uploads that no endpoint takes, to one service', async (t) => {
 })
 
 t.test('tunnels and answers of everybody, in one worker', async (t) => {
-  const proxy = await start('--max-buffered', String(mib))
+  const proxy = await start('--max-buffered', String(mib / 2))
   t.teardown(async () => proxy.stop())
-  const sockets = Array.from({ length: 40 }, (_, i) => {
+  const sockets = Array.from({ length: 12 }, (_, i) => {
     const from = `127.0.1.${1 + (i % 4)}`
     const host = i % 2 === 0 ? '127.0.0.1' : '127.0.0.3'
     const socket = net.connect({ port: proxy.port, host, localAddress: from })
@@ -137,8 +139,8 @@ t.test('tunnels and answers of everybody, in one worker', async (t) => {
     )
     return socket
   })
-  sockets.push(...unread(proxy.port, 1, 5, 20))
-  await enforced(proxy, 'pillion_buffered_limit_total', mib)
+  sockets.push(...unread(proxy.port, 1, 5, 4))
+  await enforced(proxy, 'pillion_buffered_limit_total', mib / 2)
   for (const socket of sockets) socket.destroy()
   await until(
     async () => (await proxy.metric('pillion_active_requests')) === 0,
