@@ -19,7 +19,7 @@ MANIFESTS := package.json pnpm-lock.yaml pnpm-workspace.yaml $(wildcard packages
 C_SOURCES := $(wildcard bpf/*.c bpf/include/pillion/*.h packages/*/native/*.c packages/*/native/*.h \
 	bench/load/*.c test/*/*.c packages/*/test/*.c packages/*/test/support/*.c)
 
-.PHONY: help bootstrap bpf native gen build check static format test test-kernels test-corpora test-h2spec bench bench-propagation bench-scale bench-streams bench-fairness soak bench-telemetry bench-reconnect bench-routes demo apiserver images clean distclean
+.PHONY: help bootstrap bpf native gen build check static format test test-kernels test-corpora test-h2spec bench bench-hitless bench-propagation bench-scale bench-streams bench-fairness soak bench-telemetry bench-reconnect bench-routes demo apiserver images clean distclean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -85,6 +85,9 @@ test-h2spec: build ## run the HTTP/2 conformance checker at H2SPEC against the p
 
 bench: build ## measure Pillion beside its peers; writes bench/results
 	@node bench/run.ts $(BENCH_FLAGS)
+
+bench-hitless: build ## replace and kill proxies under a million requests; writes bench/results/hitless.json; root only
+	@node bench/hitless/run.ts $(BENCH_FLAGS)
 
 bench-propagation: build ## simulate a change on its way to 200 nodes; writes bench/results/propagation.json
 	@node packages/operator/bench/run.ts $(BENCH_FLAGS)

@@ -66,6 +66,16 @@ export async function labExec(
   return lab(['exec', '-n', namespace, pod, '--', ...command], timeoutMs)
 }
 
+/** Command line that runs a command in a pod, for callers that keep it running. */
+export const labExecArgv = (pod: string, command: readonly string[]): string[] => [
+  ...[pillion, 'lab', 'exec', '-n', namespace, pod, '--', ...command],
+]
+
+/** Puts another proxy in the place of a node's, beside the old one or with a gap; resolves when the old one is gone. */
+export async function labReplace(node: string, gap: boolean): Promise<void> {
+  await lab(['replace', node, ...(gap ? ['--gap'] : [])], callTimeoutMs)
+}
+
 /** The fields of objects that the benchmark reads. */
 export interface KubeObject {
   readonly metadata: { readonly name: string; readonly uid?: string }

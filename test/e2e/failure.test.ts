@@ -8,6 +8,7 @@ import {
   load,
   manifests,
   must,
+  pidsOf,
   pillion,
   sleep,
   until,
@@ -92,3 +93,27 @@ t.test(
     }
   },
 )
+
+t.test('the replacement of a proxy costs no request', async (t) => {
+  const proxies = async (): Promise<string> =>
+    String(await pidsOf('node-l7-proxy/src/main.ts --node node-1 '))
+  const loads = await Promise.all([
+    load('client-1', 'http://http/', 'new'),
+    load('client-1', 'http://http/', 'keep'),
+  ])
+  for (const gap of [[], ['--gap'], []]) {
+    const before = await proxies()
+    await must(['lab', 'replace', 'node-1', ...gap], 60_000)
+    t.not(await proxies(), before, `another one serves ${gap.join('')}`)
+  }
+  for (const running of loads) {
+    const { ok, errors } = await running.stop()
+    t.ok(ok > 100, `${ok} requests`)
+    t.same(errors, {})
+  }
+  await until(
+    'status knows the new proxy and not the old ones',
+    async () => (await pillion(['status'])).code === 0,
+    10_000,
+  )
+})

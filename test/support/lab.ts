@@ -144,10 +144,15 @@ export async function load(
   }
 }
 
+/** Processes whose command line matches. */
+export async function pidsOf(pattern: string): Promise<number[]> {
+  const { out } = await run('pgrep', ['-f', pattern])
+  return out.split('\n').filter(Boolean).map(Number)
+}
+
 /** Ends every process whose command line matches, as kill -9 does; returns how many. */
 export async function kill9(pattern: string): Promise<number> {
-  const { out } = await run('pgrep', ['-f', pattern])
-  const pids = out.split('\n').filter(Boolean).map(Number)
+  const pids = await pidsOf(pattern)
   for (const pid of pids) process.kill(pid, 'SIGKILL')
   return pids.length
 }

@@ -42,6 +42,7 @@ export function nodePaths(node: string) {
     agentSocket: join(dir, 'agent.sock'),
     agentState: join(dir, 'agent'),
     proxySocket: join(dir, 'proxy.sock'),
+    proxyHandover: join(dir, 'proxy-handover.sock'),
     pins: join(pinRoot, node),
     agentLog: join(paths.logs, `${node}.agent.log`),
     proxyLog: join(paths.logs, `${node}.proxy.log`),

@@ -63,6 +63,22 @@ export async function meshOn(): Promise<void> {
   steps.done()
 }
 
+export async function replaceProxy(
+  node: string,
+  { gap = false }: { gap?: boolean },
+): Promise<void> {
+  const steps = new Steps()
+  steps.at('proxy', gap ? 'the old one ends first' : 'the new one takes over')
+  try {
+    const query = new URLSearchParams({ node, gap: String(gap) })
+    await lab('POST', `/replace?${query}`)
+  } catch (error) {
+    steps.fail()
+    throw error
+  }
+  steps.done()
+}
+
 export async function down(): Promise<void> {
   requireRoot()
   if (remains().length === 0) {

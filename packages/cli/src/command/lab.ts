@@ -7,7 +7,7 @@ import { lab } from '../client.ts'
 import { columnsOf, kindOf } from '../kinds.ts'
 import { age, formatOption, print, printJson, table, type Format } from '../output.ts'
 import { execIn } from './exec.ts'
-import { down, meshOn, up } from './lab-up.ts'
+import { down, meshOn, replaceProxy, up } from './lab-up.ts'
 import { showLogs } from './logs.ts'
 import { examples } from './options.ts'
 
@@ -56,6 +56,13 @@ function lifeCommands(command: Command): void {
     .description('start the mesh in a lab that came up with --mesh off')
     .action(meshOn)
   examples(mesh, 'pillion lab mesh on')
+  const replace = command
+    .command('replace')
+    .argument('<node>', 'the node whose proxy another one succeeds')
+    .option('--gap', 'end the old one first, as the replacement of a pod does')
+    .description("put another proxy in the place of a node's; requests go on")
+    .action(replaceProxy)
+  examples(replace, 'pillion lab replace node-1')
   const end = command
     .command('down')
     .description('end the lab; leaves nothing behind')

@@ -123,7 +123,7 @@ export function proxyLaunch(node: NodeInfo): Launch {
       'packages/node-l7-proxy/src/main.ts',
       ...['--node', node.name, '--operator', `unix:${paths.operatorSocket}`],
       ...['--listen', node.addresses.join(','), '--port', String(proxyPort)],
-      ...['--admin-socket', at.proxySocket],
+      ...['--admin-socket', at.proxySocket, '--handover-socket', at.proxyHandover],
     ),
   }
 }

@@ -11,6 +11,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { LabError } from '../errors.ts'
 import { run } from '../process/run.ts'
 import type { NodeInfo } from '../net/addresses.ts'
 import { nodePaths, paths, pinRoot } from '../paths.ts'
@@ -33,6 +34,9 @@ const admitTimeoutMs = 3000
 const admitPollMs = 25
 /** A process of the mesh that dies once is back at once; one that cannot start does not burn the machine. */
 const restartMs = 100
+
+/** What a new proxy may take until it serves. */
+const replaceTimeoutMs = 20_000
 
 interface Member {
   readonly name: string
@@ -90,6 +94,23 @@ export class Mesh {
     })
     this.#members.push({ name, process, logFile })
     process.start()
+  }
+
+  /**
+   * Puts another proxy in the place of a node's: beside it, on the same sockets, or with a gap, as the replacement of a pod
+   * leaves one. Resolves when the new one serves and the old one is gone.
+   */
+  async replaceProxy(node: string, gap: boolean): Promise<void> {
+    const proxy = this.#members.find(({ name }) => name === `${node} proxy`)
+    if (proxy === undefined) throw new LabError('not-found', `there is no node ${node}`)
+    await (gap ? proxy.process.restart() : proxy.process.succeed())
+    const deadline = Date.now() + replaceTimeoutMs
+    const { proxySocket } = nodePaths(node)
+    while (!hasConfiguration(await pollJson(proxySocket, '/debug/config'))) {
+      if (Date.now() > deadline)
+        throw new LabError('host', `${node}'s new proxy is not ready: ${proxy.logFile}`)
+      await sleep(admitPollMs)
+    }
   }
 
   /** Waits until every agent answers ready, or `timeoutMs` passed. */
@@ -161,6 +182,9 @@ export class Mesh {
     }))
   }
 }
+
+const hasConfiguration = (config: unknown): boolean =>
+  (config as { inForce?: unknown } | undefined)?.inForce !== undefined
 
 function makeDir(dir: string, uid: number, gid: number, mode: number): void {
   mkdirSync(dir, { recursive: true })

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // One process that is kept running: restarts with back-off, output to a bounded file.
 import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
 import { closeSync, openSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { messageOf } from '../errors.ts'
@@ -38,6 +39,8 @@ export type ProcessState =
 export class Supervised {
   readonly #options: SupervisedOptions
   #child: ChildProcess | undefined
+  /** Runs on beside `#child`, which is to succeed it. */
+  #predecessor: ChildProcess | undefined
   #timer: NodeJS.Timeout | undefined
   #state: ProcessState = { kind: 'stopped' }
   #backoffMs: number
@@ -58,7 +61,32 @@ export class Supervised {
   }
 
   start(): void {
-    if (this.#stopping || this.#child !== undefined) return
+    if (!this.#stopping && this.#child === undefined) this.#spawn()
+  }
+
+  /** Starts another one beside the one that runs, and resolves when it has ended that one; rejects when it fails to. */
+  async succeed(): Promise<void> {
+    const [before, { kind }] = [this.#child, this.#state]
+    if (before === undefined || kind !== 'running' || this.#predecessor !== undefined)
+      throw new Error(`nothing to succeed: ${this.describe(Date.now())}`)
+    this.#predecessor = before
+    const successor = this.#spawn()
+    await Promise.race([once(before, 'exit'), once(successor, 'exit')])
+    if (before.exitCode === null && before.signalCode === null)
+      throw new Error('the successor ended before the one that runs')
+  }
+
+  /** Ends it as if nobody had asked for it: it is started again after the first back-off. Resolves when it has ended. */
+  async restart(): Promise<void> {
+    const child = this.#child
+    if (child === undefined) return
+    this.#backoffMs = this.#firstBackoffMs
+    const exited = once(child, 'exit')
+    child.kill('SIGTERM')
+    await exited
+  }
+
+  #spawn(): ChildProcess {
     const launch = this.#options.launch()
     const { command, args } = launchArgv(launch)
     // The file is the process's own stdout: no pipe through the supervisor, so output costs it nothing and its death
@@ -76,13 +104,19 @@ export class Supervised {
       this.#state = { kind: 'running', pid: child.pid ?? 0, sinceMs: startedMs }
       this.#options.onStart?.(child.pid ?? 0)
     })
-    child.once('error', () => this.#ended(launch, startedMs, { code: 127, signal: null }))
-    child.once('exit', (code, signal) => this.#ended(launch, startedMs, { code, signal }))
+    const ended = (exit: Exit): void => this.#ended(child, launch, startedMs, exit)
+    child.once('error', () => ended({ code: 127, signal: null }))
+    child.once('exit', (code, signal) => ended({ code, signal }))
+    return child
   }
 
-  #ended(launch: Launch, startedMs: number, exit: Exit): void {
-    if (this.#child === undefined) return
-    this.#child = undefined
+  #ended(child: ChildProcess, launch: Launch, startedMs: number, exit: Exit): void {
+    if (child === this.#predecessor) this.#predecessor = undefined
+    if (child !== this.#child) return
+    // A successor that dies leaves things as they were.
+    this.#child = this.#predecessor
+    this.#predecessor = undefined
+    if (this.#child !== undefined) return
     if (this.#stopping) {
       this.#state = { kind: 'ended', exit }
       return

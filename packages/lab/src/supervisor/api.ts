@@ -29,6 +29,13 @@ const routes: Readonly<Record<string, Handler>> = {
     await lab.startMesh()
     return status(lab)
   },
+  'POST /replace': async (lab, query) => {
+    const node = findNode(lab, query.get('node') ?? '').name
+    if (lab.mesh === undefined)
+      throw new LabError('not-found', 'the lab has no mesh (pillion lab mesh)')
+    await lab.mesh.replaceProxy(node, query.get('gap') === 'true')
+    return {}
+  },
   'POST /delete': (lab, _query, body) => {
     if (typeof body['path'] === 'string') return lab.edits.deleteFile(body['path'])
     const namespace = body['namespace']
