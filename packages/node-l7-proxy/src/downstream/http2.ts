@@ -14,6 +14,7 @@ import type { Connection, Responder } from '../exchange.ts'
 import { toTrailers } from '../grpc/trailers.ts'
 import type { Headers } from '../headers.ts'
 import { FloodGauge, FloodPatrol, sessionMemoryMb } from '../limit/flood.ts'
+import { IdleTimer } from '../limit/idle.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import type { Options } from '../options.ts'
 import type { Pipeline } from '../pipeline.ts'
@@ -114,7 +115,8 @@ export class Http2Server {
       })
     })
     session.setLocalWindowSize(connectionWindowBytes)
-    session.setTimeout(this.#options.idleTimeoutMs, () => {
+    const traffic = (): number => state.gauge.traffic
+    const idle = new IdleTimer(traffic, this.#options.idleTimeoutMs, () => {
       if (session.closed)
         setImmediate(() => {
           session.destroy()
@@ -124,6 +126,7 @@ export class Http2Server {
     session.on('close', () => {
       this.#sessions.delete(session)
       this.#patrol.forget(state.gauge)
+      idle.clear()
     })
     session.on('error', ignore) // counted as sessionError, and 'close' follows
   }

@@ -43,6 +43,11 @@ export class FloodGauge {
     this.#streamBytes = streamBytes
   }
 
+  /** Bytes of both directions. */
+  get traffic(): number {
+    return this.#socket.bytesRead + this.#socket.bytesWritten
+  }
+
   /** A request went out. */
   begin(): void {
     this.#streams++

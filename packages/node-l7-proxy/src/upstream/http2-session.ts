@@ -7,6 +7,7 @@ import {
   constants,
 } from 'node:http2'
 import { FloodGauge, type FloodPatrol } from '../limit/flood.ts'
+import { IdleTimer } from '../limit/idle.ts'
 import { connectUpstream } from './connector.ts'
 import { classify, FloodError } from './failure.ts'
 import type { UpstreamSettings } from './pool.ts'
@@ -177,8 +178,12 @@ export class Http2Session {
     session.on('close', () => {
       this.#close({ kind: 'reset', detail: `${this.#label}: connection closed` })
     })
-    session.setTimeout(idleMs, () => {
+    const traffic = (): number => this.#gauge?.traffic ?? 0
+    const idle = new IdleTimer(traffic, idleMs, () => {
       if (this.#streams === 0) this.drain()
+    })
+    session.on('close', () => {
+      idle.clear()
     })
   }
 

@@ -186,6 +186,22 @@ for (const [name, flood] of Object.entries(floods)) {
   })
 }
 
+// CVE-2026-21714: node kept every session that such a client had broken.
+t.test('connections whose windows overflow leave nothing behind', async (t) => {
+  const most = frame(type.windowUpdate, 0, 0, uint32(0x7fffffff))
+  const burst = async (): Promise<void> => {
+    const clients = Array.from({ length: 50 }, () => new RawHttp2(proxy.port, 2))
+    for (const client of clients) client.send(most, most)
+    await until(() => clients.every(({ closed }) => closed), 'the end of all')
+  }
+  for (let i = 0; i < 10; i++) await burst()
+  const before = await proxy.metric('pillion_memory_bytes')
+  for (let i = 0; i < 40; i++) await burst()
+  const grown = (await proxy.metric('pillion_memory_bytes')) - before
+  t.ok(grown < 40 * mib, `2000 connections left ${Math.round(grown / mib)} MiB`)
+  t.equal(await proxy.metric('pillion_active_connections'), 0)
+})
+
 t.test('counted, and nothing crashed', async (t) => {
   t.ok((await proxy.metric('pillion_http2_floods_total')) > 0)
   t.equal(await proxy.metric('pillion_worker_crashes_total'), 0)
