@@ -230,7 +230,7 @@ const table = {
     'filter-memory',
     'bytes',
     67_108_864,
-    'heap of one filter; beyond, it ends and is started again',
+    'heap and buffers of one filter; beyond, it ends and is started again',
   ),
   heldConnections: number(
     'max-held',

@@ -11,6 +11,7 @@ import type {
   ToThread,
 } from './wire.ts'
 import type { Edits } from './fields.ts'
+import { hardLimitMb, watchMemory } from './memory.ts'
 import { SlowLog } from './slow-log.ts'
 
 /** How a call ended. `error` is for the log: it may have a stack. */
@@ -29,7 +30,7 @@ export type Result =
 export type Failure = 'threw' | 'timeout' | 'died' | 'overflow' | 'absent'
 
 export type ThreadSettings = ThreadData & {
-  /** Of its heap. */
+  /** Of its heap and its buffers. */
   readonly memoryBytes: number
   /** Calls without an answer. */
   readonly maxPending: number
@@ -62,6 +63,7 @@ export class FilterThread {
   readonly #maxPending: number
   readonly #pending: Map<number, Pending> = new Map()
   readonly #output: SlowLog = new SlowLog()
+  readonly #stopWatching: () => void
   #seq = 0
   #state: 'importing' | 'ready' | 'closing' | 'over' = 'importing'
   /** Bounds whatever is waited for: the import, a sign of life, the last calls. */
@@ -80,12 +82,21 @@ export class FilterThread {
       execArgv: ['--disable-warning=MODULE_TYPELESS_PACKAGE_JSON'],
       stdout: true,
       stderr: true,
-      resourceLimits: { maxOldGenerationSizeMb: Math.ceil(memoryBytes / 2 ** 20) },
+      resourceLimits: { maxOldGenerationSizeMb: hardLimitMb },
+    })
+    const collect = (): void => {
+      this.#post({ type: 'collect' })
+    }
+    this.#stopWatching = watchMemory(worker, memoryBytes, collect, (bytes) => {
+      this.#kill(
+        `it has ${bytes} bytes of memory, at most ${memoryBytes} (--filter-memory)`,
+      )
     })
     this.#worker = worker
     worker.unref()
-    worker.on('message', (message: FromThread) => {
-      this.#onMessage(message)
+    worker.on('message', (message: FromThread | null) => {
+      // A filter has its thread's port as well, and may send whatever it likes.
+      if (message !== null) this.#onMessage(message)
     })
     worker.on('error', (error) => {
       this.#end(String((error as Error | undefined)?.stack ?? error))
@@ -203,6 +214,7 @@ export class FilterThread {
     const told = this.#state !== 'closing'
     this.#state = 'over'
     this.#disarm()
+    this.#stopWatching()
     for (const seq of [...this.#pending.keys()])
       this.#settle(seq, { kind: 'died', error: reason })
     if (told) this.#events.onEnd(reason, hooks !== undefined)

@@ -24,6 +24,7 @@ export class FilterLibrary {
   #refused: ReadonlySet<string> = new Set()
   #seen: CodeFiles | undefined
   #timer: NodeJS.Timeout | undefined
+  #looking = false
   #closed = false
 
   constructor(options: LibraryOptions, metrics: Metrics, log: Logger) {
@@ -48,7 +49,7 @@ export class FilterLibrary {
     }
     this.#refused = refused
     this.#metrics.filters.prune(names)
-    if (this.#hosts.size > 0 && this.#timer === undefined) this.#look()
+    if (this.#hosts.size > 0 && this.#timer === undefined && !this.#looking) this.#look()
   }
 
   /** undefined: it is one too many, or nobody has named it yet. */
@@ -97,6 +98,7 @@ export class FilterLibrary {
       for (const host of this.#hosts.values()) host.lacks(problem)
     }
     if (filtersDir === '') return unread('the proxy has no --filters-dir')
+    this.#looking = true
     void this.#directory
       .read()
       .then(
@@ -109,6 +111,7 @@ export class FilterLibrary {
         },
       )
       .then(() => {
+        this.#looking = false
         if (this.#closed) return
         this.#timer = setTimeout(() => {
           this.#timer = undefined

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The thread of one version of one filter: imports its file, and calls it for one message after another. Whatever the filter does
 // to this thread (an error out of nowhere, a loop, exit, too much memory) ends this thread only; filter-thread.ts notices.
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { parentPort, workerData } from 'node:worker_threads'
 import { checkedAnswer } from './answer.ts'
 import { EditableHeaders } from './fields.ts'
@@ -10,6 +12,7 @@ import { SlowLog } from './slow-log.ts'
 import type { Call, FromThread, Hook, ThreadData, ToThread } from './wire.ts'
 
 const { file, secretsDir } = workerData as ThreadData
+const collectGarbage = collectorOf()
 const secrets = new Secrets(secretsDir)
 const lines = new SlowLog()
 /** Parsed configurations; services that share a filter are few. */
@@ -21,7 +24,7 @@ function send(message: FromThread): void {
 }
 
 function say(level: 'info' | 'warn' | 'error', text: string): void {
-  lines.tell(text, (line, dropped) => {
+  lines.tell(String(text), (line, dropped) => {
     send({ type: 'log', level, text: line, dropped })
   })
 }
@@ -67,6 +70,14 @@ async function run(
   return { type: 'done', edits: headers.edits, answer }
 }
 
+/** V8's own function, which is only there for contexts that are made while the flag is set. */
+function collectorOf(): () => void {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  setFlagsFromString('--no-expose-gc')
+  return collect
+}
+
 const textOf = (error: unknown): string =>
   error instanceof Error ? (error.stack ?? error.message) : String(error)
 
@@ -99,6 +110,7 @@ try {
   const [filter, hooks] = filterOf((await import(file)) as { readonly default?: unknown })
   parentPort?.on('message', (message: ToThread) => {
     if (message.type === 'ping') return send({ type: 'pong' })
+    if (message.type === 'collect') return collectGarbage()
     const { seq, call } = message
     run(filter, call).then(
       (done) => {

@@ -38,6 +38,8 @@ export type ThreadData = {
 export type ToThread =
   | { readonly type: 'call'; readonly seq: number; readonly call: Call }
   | { readonly type: 'ping' }
+  /** It has much memory: is it garbage? */
+  | { readonly type: 'collect' }
 
 export type FromThread =
   /** The file is imported; these are its functions. */

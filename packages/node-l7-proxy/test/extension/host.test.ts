@@ -45,6 +45,9 @@ export default {
       case '/later': setTimeout(() => { throw new Error('out of nowhere') }, 1); return
       case '/rejected': void Promise.reject(new Error('nobody looks')); return
       case '/memory': { const all = []; for (;;) all.push(new Array(1000).fill(Math.random())) }
+      case '/map': { const all = new Map(); for (let i = 0; ; i++) all.set(i, i) }
+      case '/buffers': context.constructor.kept = Array.from({ length: 40 }, () => Buffer.alloc(2 ** 20, 1)); return
+      case '/array': context.constructor.kept = new Array(2e7).fill(0.5); return new Promise(() => {})
       case '/answer': return { status: 403, body: context.config.text }
       case '/bad-answer': return { status: 99 }
       case '/frozen': context.config.list.push(1); return
@@ -156,7 +159,10 @@ for (const [path, why] of [
   ['/exit', /code 3/],
   ['/later', /out of nowhere/],
   ['/rejected', /nobody looks/],
-  ['/memory', /memory/i],
+  ['/memory', /--filter-memory/],
+  ['/map', /--filter-memory/],
+  ['/buffers', /--filter-memory/],
+  ['/array', /--filter-memory/],
 ] as const) {
   t.test(`${path}: the thread ends, and another one serves`, async (t) => {
     const { ask, metrics, host, lines } = hosted(t)
@@ -171,6 +177,21 @@ for (const [path, why] of [
     )
   })
 }
+
+t.test('garbage is not held against a filter', async (t) => {
+  const { ask, metrics } = hosted(
+    t,
+    `export default { onRequest() { // 2 MiB, and nothing of it is kept
+      for (let i = 0; i < 2; i++) new Array(2 ** 17).fill(i + 0.5)
+    } }`,
+  )
+  const startedMs = performance.now()
+  let calls = 0
+  for (; performance.now() - startedMs < 2000; calls++)
+    if ((await ask('/')).kind !== 'done') t.fail('a call failed')
+  t.ok(calls > 5, `${calls} calls`)
+  t.equal(died(metrics), 0)
+})
 
 t.test('calls without an answer are bounded', async (t) => {
   const { ask } = hosted(t, source, { maxPending: 2 })

@@ -169,6 +169,9 @@ const proxy = await startProxy(
     table(5, 'shut', {
       filters: [filter('maintenance', { configJson: '{"closed":true}' })],
     }),
+    service(7, 'broken', L7Protocol.GRPC),
+    endpoint(7, 'broken', grpcPort),
+    table(7, 'broken', { filters: [filter('nowhere')] }),
     service(6, 'plain', L7Protocol.HTTP),
     endpoint(6, 'plain', backend.port),
     Resource.fromPartial({
@@ -282,6 +285,11 @@ t.test('gRPC: the same, and an answer is a status', async (t) => {
     'grpc-message': 'closed for maintenance%0A',
     'retry-after': '60',
   })
+  t.match(await grpcCall(7), {
+    ':status': 200,
+    'grpc-status': '13',
+    'grpc-message': /^FILTER_FAILED: .*nowhere is not there/,
+  })
 })
 
 t.test('a service without filters, and what is loaded', async (t) => {
@@ -299,6 +307,7 @@ t.test('a service without filters, and what is loaded', async (t) => {
       'mark serving request+response',
       'gate serving request',
       'maintenance serving request+response',
+      'nowhere missing ',
     ],
   )
 })

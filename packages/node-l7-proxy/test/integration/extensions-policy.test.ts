@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+// Filters of users beside policy: they see only what is allowed, and what they make of it is judged again.
+import { L7PolicyRule, L7Protocol, Resource } from '@pillion/contract'
+import t from 'tap'
+import { filter, mountConfigMap } from '../support/filters.ts'
+import { ask, httpBackend, type Reply } from '../support/http.ts'
+import { startProxy } from '../support/proxy.ts'
+import { endpoint, service, table } from '../support/resources.ts'
+
+const backend = await httpBackend((request, response) => {
+  response.end(JSON.stringify(request.headers))
+})
+const mounted = mountConfigMap({
+  'role.mjs': `
+    let calls = 0
+    export default { onRequest({ headers, path }, { source }) {
+      calls++
+      if (path === '/calls') return { status: 200, body: String(calls) }
+      if (path === '/strip') headers.remove('x-role')
+      else headers.set('x-seen-by', [source.namespace, source.serviceAccount].join('/'))
+      if (path === '/raise') headers.set('x-role', 'admin')
+    } }`,
+})
+const rule = {
+  ...L7PolicyRule.fromPartial({ peers: [257] }),
+  http: [{ headers: [{ name: 'x-role', values: ['admin'] }] }],
+}
+const proxy = await startProxy(
+  [
+    service(1, 'web', L7Protocol.HTTP),
+    endpoint(1, 'web', backend.port, { identity: 400 }),
+    table(1, 'web', { filters: [filter('role')] }),
+    Resource.fromPartial({
+      name: '400',
+      body: {
+        $case: 'l7Policy',
+        value: { identity: 400, isolation: 'AccessPolicy shop/web', rules: [rule] },
+      },
+    }),
+    Resource.fromPartial({
+      name: '257',
+      body: {
+        $case: 'identity',
+        value: { id: 257, namespace: 'shop', serviceAccount: 'client' },
+      },
+    }),
+  ],
+  ['--filters-dir', mounted.path],
+)
+t.teardown(async () => {
+  await proxy.stop()
+  await backend.close()
+  mounted.remove()
+})
+
+const get = async (path: string, role: string): Promise<Reply> =>
+  ask(proxy.port, 1, path, { from: 1, headers: { 'x-role': role } })
+
+t.test('what policy refuses no filter sees, and none can talk it round', async (t) => {
+  t.match(await get('/raise', 'guest'), { status: 403 })
+  t.match(await get('/', 'guest'), { status: 403 })
+  t.match(await get('/calls', 'guest'), { status: 403 })
+  t.equal((await get('/calls', 'admin')).body, '1', 'the first request that it saw')
+})
+
+t.test('what is allowed is judged again as the endpoint would get it', async (t) => {
+  const allowed = await get('/', 'admin')
+  t.equal(allowed.status, 200)
+  t.match(JSON.parse(allowed.body), { 'x-seen-by': 'shop/client' })
+  t.match(await get('/strip', 'admin'), {
+    status: 403,
+    headers: { 'x-pillion-reason': 'REQUEST_DENIED' },
+  })
+})
