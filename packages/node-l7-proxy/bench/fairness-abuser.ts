@@ -93,17 +93,16 @@ const abuses: Readonly<Record<string, () => Promise<string>>> = {
     return `${up} bytes sent, ${down} read`
   },
   'streams opened and reset': async () => {
+    const connections = 200 * scale
+    let begun = 0
     let streams = 0
-    for (let i = 0; i < 200 * scale; i++) {
-      const client = new RawHttp2(port, 2)
-      // Below what ends a connection (1000 resets), so that every one of them is the proxy's work.
-      for (let n = 0; n < 500 && !client.closed; n++, streams++) {
-        const id = 2 * n + 1
-        client.send(request(id), frame(type.rst, 0, id, uint32(8)))
-        if (n % 50 === 49) await client.isAlive()
+    const worker = async (): Promise<void> => {
+      while (begun++ < connections) {
+        const count = await resetStreams()
+        streams += count
       }
-      client.destroy()
     }
+    await Promise.all(Array.from({ length: 8 }, worker))
     return `${streams} streams`
   },
 }
@@ -188,6 +187,19 @@ async function floodUntil(endMs: number): Promise<number> {
   ask()
   await new Promise((resolve) => socket.once('close', resolve))
   return answers
+}
+
+/** One connection, below what ends it (1000 resets), so that every stream is the proxy's work. */
+async function resetStreams(): Promise<number> {
+  const client = new RawHttp2(port, 2)
+  let streams = 0
+  for (; streams < 500 && !client.closed; streams++) {
+    const id = 2 * streams + 1
+    client.send(request(id), frame(type.rst, 0, id, uint32(8)))
+    if (streams % 50 === 49) await client.isAlive()
+  }
+  client.destroy()
+  return streams
 }
 
 async function endlessHttp1(): Promise<void> {

@@ -16,7 +16,7 @@ import { endpoint, rule, service, table } from '../test/support/resources.ts'
 import type { Phase } from './fairness-victim.ts'
 
 /** docs/l7-limits.md: what abuse may add to a worker that served nothing but the victim. */
-const boundMib = 768
+const boundMib = 896
 
 const { values } = parseArgs({
   options: {
@@ -30,7 +30,7 @@ const { values } = parseArgs({
   },
 })
 const rounds = values.quick ? 1 : Number(values.rounds)
-const calmMs = values.quick ? 1000 : 2000
+const calmMs = values.quick ? 1000 : 1500
 const mib = 1_048_576
 
 type Latency = { p50Ms: number; p99Ms: number; maxMs: number }
