@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Going away without losing a request (design 6.4): tell the kernel, go on accepting while it still sends, then let every
 // connection end with its current request.
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
 import type { Http1Server } from './downstream/http1.ts'
 import type { Http2Server } from './downstream/http2.ts'
 import type { Metrics } from './metrics/metrics.ts'
@@ -11,6 +11,9 @@ const settleMs = 200
 /** How long an idle connection has to send a request and be told Connection: close, before it is closed under its client. */
 const idleGraceMs = 1000
 const pollMs = 20
+
+// `turn` before each step: timers run before sockets are read, so on a busy machine a connection that looks idle in a timer may
+// have its next request waiting.
 
 /** Resolves when nothing is in flight any more, or at the deadline with the number of requests that were cut off. */
 export async function drain(
@@ -23,6 +26,7 @@ export async function drain(
   const started = performance.now()
   const left = (): number => timeoutMs - (performance.now() - started)
   await sleep(Math.min(settleMs, timeoutMs))
+  await turn()
   stopAccepting()
   http2.drain()
   while (
@@ -32,9 +36,11 @@ export async function drain(
   ) {
     await sleep(pollMs)
   }
+  await turn()
   http1.drain()
   while (metrics.gauges.activeRequests > 0 && left() > 0) await sleep(pollMs)
   // The last bytes of the last answers are still on their way through the sockets.
+  await turn()
   http1.drain()
   while (
     metrics.gauges.activeConnections > 0 &&

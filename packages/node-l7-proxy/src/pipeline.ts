@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The request path. Before it: accept and origin (downstream/listener.ts), codec (downstream/http1.ts, http2.ts).
-// Read `serve` and `attempt` for the way there, `Answers` for the way back.
+// Read `serve` and `attempt` for the way there, `Answers` for the way back, `Replies` for what the proxy says itself.
 import { randomUUID } from 'node:crypto'
 import { Attempt } from './attempt.ts'
-import { Answers, type Parts } from './answers.ts'
+import { Answers } from './answers.ts'
 import type { Endpoint } from './cluster/endpoint.ts'
 import { Guard } from './authorize/guard.ts'
 import { appendForwardedFor, removeSpoofable } from './authorize/spoofable.ts'
@@ -26,10 +26,12 @@ import { formatGrpcTimeout } from './grpc/timeout-header.ts'
 import { getHeader, setHeader } from './headers.ts'
 import { raceOf } from './race.ts'
 import { matchRule, pickBackend } from './route/match.ts'
+import { type Parts, Replies } from './replies.ts'
 import type { CorsSpec, RedirectSpec, Rule } from './route/table.ts'
 
 export class Pipeline {
   readonly #parts: Parts
+  readonly #replies: Replies
   readonly #answers: Answers
   readonly #mirrors: Mirrors
   readonly #guard: Guard
@@ -37,10 +39,11 @@ export class Pipeline {
   constructor(parts: Parts) {
     this.#parts = parts
     this.#mirrors = new Mirrors(parts)
-    this.#answers = new Answers(parts, (exchange) => {
+    this.#replies = new Replies(parts)
+    this.#answers = new Answers(parts, this.#replies, (exchange) => {
       this.#attempt(exchange)
     })
-    this.#guard = new Guard(parts.verifier, parts.metrics, this.#answers)
+    this.#guard = new Guard(parts.verifier, parts.metrics, this.#replies)
   }
 
   /** A request whose head is complete. Everything that is refused is refused through one table (errors.ts). */
@@ -58,10 +61,10 @@ export class Pipeline {
     )
     metrics.gauges.activeRequests++
     responder.onGone = () => {
-      this.#answers.gone(exchange)
+      this.#replies.gone(exchange)
     }
     responder.onShed = (share) => {
-      this.#answers.shed(exchange, share)
+      this.#replies.shed(exchange, share)
     }
 
     // What is between neighbours stays here; what only the mesh may say is not taken from a client.
@@ -69,7 +72,7 @@ export class Pipeline {
     removeSpoofable(message.headers)
     appendForwardedFor(message.headers, connection.client.address)
     if (message.method === 'CONNECT')
-      return this.#answers.refuse(exchange, 'METHOD_UNSUPPORTED')
+      return this.#replies.refuse(exchange, 'METHOD_UNSUPPORTED')
     if (getHeader(message.headers, 'x-request-id') === undefined)
       message.headers.push('x-request-id', randomUUID())
     exchange.trace = traceOf(message.headers, snapshot.traceSampleRatio, Math.random())
@@ -82,7 +85,7 @@ export class Pipeline {
 
     const rule = matchRule(service.table, connection.client.namespace, message)
     if (rule === undefined)
-      return this.#answers.refuse(
+      return this.#replies.refuse(
         exchange,
         'NO_ROUTE',
         `${message.method} ${message.path}`,
@@ -98,8 +101,8 @@ export class Pipeline {
       if (exchange.done) return // the client did not wait
       if (refusal === undefined) this.#route(exchange, rule, snapshot)
       else if (refusal.kind === 'over')
-        this.#answers.limit(exchange, refusal.waitMs, refusal)
-      else this.#answers.refuse(exchange, 'RATE_LIMIT_UNKNOWN', refusal.detail)
+        this.#replies.limit(exchange, refusal.waitMs, refusal)
+      else this.#replies.refuse(exchange, 'RATE_LIMIT_UNKNOWN', refusal.detail)
     })
   }
 
@@ -112,7 +115,7 @@ export class Pipeline {
     exchange.session = resumeSession(rule, message.headers, snapshot.byName, nowSeconds())
     const backend = exchange.session?.backend ?? pickBackend(rule, Math.random())
     if (backend?.servicePort === undefined)
-      return this.#answers.refuse(exchange, 'INVALID_BACKEND', rule.text)
+      return this.#replies.refuse(exchange, 'INVALID_BACKEND', rule.text)
     if (backend.filters.redirect !== undefined)
       return this.#redirect(exchange, rule, backend.filters.redirect)
 
@@ -150,11 +153,11 @@ export class Pipeline {
       exchange.target &&
       (config.current.byName.get(exchange.target.name) ?? exchange.target)
     if (!rule || !trace || !backend || !target) {
-      return this.#answers.refuse(exchange, 'NO_ENDPOINT', rule?.backends[0]?.servicePort)
+      return this.#replies.refuse(exchange, 'NO_ENDPOINT', rule?.backends[0]?.servicePort)
     }
     const endpoint = this.#balance(target, exchange)
     if (endpoint === undefined)
-      return this.#answers.refuse(exchange, 'NO_ENDPOINT', target.name)
+      return this.#replies.refuse(exchange, 'NO_ENDPOINT', target.name)
     if (exchange.race?.refuses(endpoint) === true) return
 
     const http2 = speaksHttp2(target.protocol, backend.protocol, connection.http2)
@@ -171,10 +174,10 @@ export class Pipeline {
     if (uses !== undefined && this.#isHeld(exchange, uses)) return
     const { cluster } = target
     const refusal = cluster.breaker.refusal()
-    if (refusal !== undefined) return this.#answers.overflow(exchange, refusal)
+    if (refusal !== undefined) return this.#replies.overflow(exchange, refusal)
     const upstream = pools.get(endpoint, identity, http2, cluster)
     if (pools.isFull(upstream))
-      return this.#answers.refuse(exchange, 'OVERFLOW', endpoint.name)
+      return this.#replies.refuse(exchange, 'OVERFLOW', endpoint.name)
 
     const spanId = randomHex(8)
     injectTrace(message.headers, trace, spanId)
@@ -215,7 +218,7 @@ export class Pipeline {
     const { service, connection, startedMs } = exchange
     const { limits } = service.cluster
     const waitMs = limits.take(rule.text, connection.client.identity, startedMs)
-    if (waitMs > 0) this.#answers.limit(exchange, waitMs)
+    if (waitMs > 0) this.#replies.limit(exchange, waitMs)
     return waitMs > 0
   }
 
@@ -257,14 +260,14 @@ export class Pipeline {
     const { responseHeaders } = rule.filters
     if (responseHeaders !== undefined) editHeaders(headers, responseHeaders)
     if (exchange.cors !== undefined) editHeaders(headers, exchange.cors)
-    this.#answers.answer(exchange, redirect.status, headers, '')
+    this.#replies.answer(exchange, redirect.status, headers, '')
   }
 
   /** A preflight is answered here (GEP-1767); what is none has its answer edited. */
   #isPreflight(exchange: Exchange, cors: CorsSpec): boolean {
     const headers = preflightAnswer(cors, exchange.message)
     if (headers === undefined) exchange.cors = corsEdit(cors, exchange.message.headers)
-    else this.#answers.answer(exchange, 200, headers, '')
+    else this.#replies.answer(exchange, 200, headers, '')
     return headers !== undefined
   }
 }

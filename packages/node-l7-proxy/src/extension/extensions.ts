@@ -15,7 +15,7 @@ import type { FilterUse } from './use.ts'
 import type { CheckedAnswer, Facts, Hook } from './wire.ts'
 
 /** Whoever ends an exchange with an answer of the proxy's own. */
-export type Answerer = AttemptSink & {
+export type Answerer = {
   refuse(exchange: Exchange, code: ProxyErrorCode, detail: string): void
   answer(
     exchange: Exchange,
@@ -41,11 +41,17 @@ export class Extensions {
   readonly #gate: Gate
   readonly #seen: WeakSet<Exchange> = new WeakSet()
 
-  constructor(library: FilterLibrary, metrics: FilterSeries, answers: Answerer) {
+  /** `sink`: what an endpoint says goes there, once the filters have seen it. */
+  constructor(
+    library: FilterLibrary,
+    metrics: FilterSeries,
+    answers: Answerer,
+    sink: AttemptSink,
+  ) {
     this.#library = library
     this.#metrics = metrics
     this.#answers = answers
-    this.#gate = new Gate(answers)
+    this.#gate = new Gate(sink)
   }
 
   /** Where attempts of a service with filters tell what they hear. */
