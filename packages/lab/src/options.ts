@@ -33,6 +33,16 @@ export const optionTable = {
     default: 'on',
     doc: 'on, or off for the same pods without any mesh',
   },
+  filters: {
+    flag: '--filters',
+    default: '',
+    doc: 'directory of filters for the proxies, as the ConfigMap of a Mesh holds them',
+  },
+  filterSecrets: {
+    flag: '--filter-secrets',
+    default: '',
+    doc: 'directory of what filters may read as secrets; readable for everybody',
+  },
   timeoutSeconds: {
     flag: '--timeout',
     default: '60',
@@ -48,6 +58,9 @@ export interface SupervisorOptions {
   readonly nodes: number
   readonly mesh: boolean
   readonly timeoutMs: number
+  /** Directories that the proxies see. */
+  readonly filters?: string
+  readonly filterSecrets?: string
 }
 
 /** Options from flags. Throws a LabError `usage` that names the flag. */
@@ -75,10 +88,19 @@ export function parseOptions(argv: readonly string[]): SupervisorOptions {
   return {
     dir: resolve(dir),
     ...(kubeconfig !== '' && { kubeconfig: resolve(kubeconfig) }),
+    ...directories(values),
     nodes: integer('--nodes', values.get('nodes') ?? '', maxNodes),
     mesh: mesh === 'on',
     timeoutMs: integer('--timeout', values.get('timeoutSeconds') ?? '', 3600) * 1000,
   }
+}
+
+/** Of `filters` and `filterSecrets`, those that are named. */
+function directories(
+  values: ReadonlyMap<string, string>,
+): Pick<SupervisorOptions, 'filters' | 'filterSecrets'> {
+  const named = (['filters', 'filterSecrets'] as const).filter((name) => values.get(name))
+  return Object.fromEntries(named.map((name) => [name, resolve(values.get(name) ?? '')]))
 }
 
 function integer(flag: string, text: string, max: number): number {

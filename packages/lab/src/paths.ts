@@ -27,6 +27,9 @@ export const paths = {
   operatorAdmin: join(runDir, 'operator', 'admin.sock'),
   /** The checkout as processes without DAC_OVERRIDE see it (bind mount in their own mount namespace). */
   software: join(runDir, 'software'),
+  /** Where the proxies see filters and their secrets. */
+  filters: join(runDir, 'filters'),
+  filterSecrets: join(runDir, 'filter-secrets'),
   /** Exists when the lab mounted bpffs itself, so that `down` unmounts it again. */
   bpffsMark: join(runDir, 'bpffs-mounted'),
   supervisorLog: join(runDir, 'logs', 'supervisor.log'),

@@ -57,14 +57,19 @@ export async function labUp(options: UpOptions): Promise<void> {
   }
 }
 
-function checkPaths({ dir, kubeconfig }: SupervisorOptions): void {
+function checkPaths(options: SupervisorOptions): void {
+  const { dir, kubeconfig, filters = dir, filterSecrets = dir } = options
   if (kubeconfig === undefined) manifestFiles(dir)
   else if (!existsSync(kubeconfig))
     throw new LabError('not-found', `${kubeconfig}: no such file`)
-  if (!statSync(dir, { throwIfNoEntry: false })?.isDirectory()) {
+  if (!isDirectory(dir))
     throw new LabError('usage', `${dir} is no directory; a lab is made of a directory`)
-  }
+  for (const path of [filters, filterSecrets])
+    if (!isDirectory(path)) throw new LabError('not-found', `${path}: no such directory`)
 }
+
+const isDirectory = (path: string): boolean =>
+  statSync(path, { throwIfNoEntry: false })?.isDirectory() === true
 
 /** Making the run directory is the lock: two labs never run at once. */
 async function claim(): Promise<void> {
@@ -103,6 +108,10 @@ function startSupervisor(options: SupervisorOptions): void {
   const flags = [
     ...['--dir', resolve(options.dir), '--nodes', String(options.nodes)],
     ...(options.kubeconfig === undefined ? [] : ['--kubeconfig', options.kubeconfig]),
+    ...(options.filters === undefined ? [] : ['--filters', options.filters]),
+    ...(options.filterSecrets === undefined
+      ? []
+      : ['--filter-secrets', options.filterSecrets]),
     ...[
       '--mesh',
       options.mesh ? 'on' : 'off',

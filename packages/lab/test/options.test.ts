@@ -24,6 +24,8 @@ t.test('an API server instead of a directory', async (t) => {
   const options = parseOptions(['--kubeconfig', '/k', '--dir', '/x'])
   t.match(options, { kubeconfig: '/k', dir: '/x' })
   t.equal(parseOptions(['--kubeconfig', '/k']).dir, process.cwd())
+  t.match(parseOptions(['--dir', '/x', '--filters', '/f']), { filters: '/f' })
+  t.notOk('filterSecrets' in parseOptions(['--dir', '/x', '--filters', '/f']))
 })
 
 t.test('refusals are usage errors that name the flag', async (t) => {

@@ -10,6 +10,8 @@ export interface UpFlags {
   mesh: string
   timeout: string
   kubeconfig?: string
+  filters?: string
+  filterSecrets?: string
   keep?: boolean
 }
 
@@ -17,6 +19,10 @@ export async function up(dir: string | undefined, flags: UpFlags): Promise<void>
   const options = parseOptions([
     ...(dir === undefined ? [] : ['--dir', dir]),
     ...(flags.kubeconfig === undefined ? [] : ['--kubeconfig', flags.kubeconfig]),
+    ...(flags.filters === undefined ? [] : ['--filters', flags.filters]),
+    ...(flags.filterSecrets === undefined
+      ? []
+      : ['--filter-secrets', flags.filterSecrets]),
     ...['--nodes', flags.nodes],
     ...['--mesh', flags.mesh, '--timeout', flags.timeout],
   ])

@@ -39,6 +39,8 @@ function lifeCommands(command: Command): void {
       'off: the same pods without operator, agents and proxies',
       'on',
     )
+    .option('--filters <dir>', 'filters for the proxies (docs/l7-filters.md)')
+    .option('--filter-secrets <dir>', 'what filters may read as secrets')
     .option('--timeout <seconds>', 'how long pods and configuration may take', '60')
     .option('--keep', 'leave a lab that does not come up as it is, to look at it')
     .description(

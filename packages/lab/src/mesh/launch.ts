@@ -10,6 +10,7 @@ import {
   labCgroup,
   systemCgroup,
 } from '../paths.ts'
+import type { SupervisorOptions } from '../options.ts'
 import type { Launch } from '../process/launch.ts'
 
 /** User of the operator; no such account needs to exist. */
@@ -103,12 +104,24 @@ export function agentLaunch(node: NodeInfo): Launch {
   }
 }
 
-export function proxyLaunch(node: NodeInfo): Launch {
+/** Directories of filters and of their secrets; each is bound to where the proxy's user can reach it. */
+export type FilterDirs = Pick<SupervisorOptions, 'filters' | 'filterSecrets'>
+
+export function proxyLaunch(
+  node: NodeInfo,
+  { filters, filterSecrets }: FilterDirs,
+): Launch {
   const at = nodePaths(node.name)
   return {
     cgroup: systemCgroup(node.name, 'proxy'),
     netns: node.netns,
-    mounts: softwareMount,
+    mounts: [
+      ...softwareMount,
+      ...(filters === undefined ? [] : [[filters, paths.filters] as const]),
+      ...(filterSecrets === undefined
+        ? []
+        : [[filterSecrets, paths.filterSecrets] as const]),
+    ],
     umask: '007',
     privileges: [
       `--reuid=${proxyUser}`,
@@ -124,6 +137,10 @@ export function proxyLaunch(node: NodeInfo): Launch {
       ...['--node', node.name, '--operator', `unix:${paths.operatorSocket}`],
       ...['--listen', node.addresses.join(','), '--port', String(proxyPort)],
       ...['--admin-socket', at.proxySocket, '--handover-socket', at.proxyHandover],
+      ...(filters === undefined ? [] : ['--filters-dir', paths.filters]),
+      ...(filterSecrets === undefined
+        ? []
+        : ['--filter-secrets-dir', paths.filterSecrets]),
     ),
   }
 }

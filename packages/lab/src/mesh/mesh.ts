@@ -22,6 +22,7 @@ import { describeExit, Supervised } from '../process/supervised.ts'
 import { pollJson } from '../unix-http.ts'
 import {
   agentLaunch,
+  type FilterDirs,
   operatorLaunch,
   operatorUser,
   proxyLaunch,
@@ -47,6 +48,7 @@ interface Member {
 export class Mesh {
   readonly #nodes: readonly NodeInfo[]
   readonly #operatorSource: readonly string[]
+  readonly #filterDirs: FilterDirs
   readonly #log: (message: string) => void
   readonly #members: Member[] = []
   /** Uids that the agents know, by node, as of the last look. */
@@ -55,17 +57,20 @@ export class Mesh {
   constructor(
     nodes: readonly NodeInfo[],
     operatorSource: readonly string[],
+    filterDirs: FilterDirs,
     log: (message: string) => void,
   ) {
     this.#nodes = nodes
     this.#operatorSource = operatorSource
+    this.#filterDirs = filterDirs
     this.#log = log
   }
 
   /** Starts everything; nothing is waited for but the operator's socket. */
   async start(): Promise<void> {
     await mountBpffs()
-    makeDir(paths.software, 0, 0, 0o755)
+    for (const dir of [paths.software, paths.filters, paths.filterSecrets])
+      makeDir(dir, 0, 0, 0o755)
     makeDir(paths.status, operatorUser, proxyUser, 0o755)
     makeDir(paths.operatorDir, operatorUser, proxyUser, 0o750)
     this.#add('operator', join(paths.logs, 'operator.log'), () =>
@@ -77,7 +82,9 @@ export class Mesh {
       makeDir(at.dir, 0, proxyUser, 0o1770)
       makeDir(at.agentState, 0, 0, 0o700)
       this.#add(`${node.name} agent`, at.agentLog, () => agentLaunch(node))
-      this.#add(`${node.name} proxy`, at.proxyLog, () => proxyLaunch(node))
+      this.#add(`${node.name} proxy`, at.proxyLog, () =>
+        proxyLaunch(node, this.#filterDirs),
+      )
     }
   }
 

@@ -85,7 +85,8 @@ export class Lab {
   }
 
   #newMesh(): Mesh {
-    return new Mesh(this.nodes, this.source.operatorArguments, this.#options.log)
+    const { log } = this.#options
+    return new Mesh(this.nodes, this.source.operatorArguments, this.#options, log)
   }
 
   /** Brings everything up; `progress` says how far it is and how it ended. */
