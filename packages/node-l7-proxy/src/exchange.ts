@@ -121,8 +121,14 @@ export class Exchange {
   shadow: string | undefined
   /** WWW-Authenticate of a 401 (RFC 6750). */
   challenge: string | undefined
-  /** Of the request's token, by the providers that it was verified for. */
-  verdict: { readonly providers: unknown; readonly verdict: TokenVerdict } | undefined
+  /** Of a token that was verified, for those providers: filters may make the request carry another one, or none. */
+  verdict:
+    | {
+        readonly providers: unknown
+        readonly bearer: string
+        readonly verdict: TokenVerdict
+      }
+    | undefined
   responseBytes = 0
   /** Of gRPC calls only. */
   readonly requestMessages: MessageCounter | undefined

@@ -110,13 +110,14 @@ export class Guard {
     const { providers } = policy
     if (providers.length === 0) return { kind: 'none' }
     const bearer = bearerOf(exchange.message.headers)
-    if (exchange.verdict?.providers === providers) return exchange.verdict.verdict
+    const last = exchange.verdict
+    if (last?.providers === providers && last.bearer === bearer) return last.verdict
     const known = this.#verifier.known(providers, bearer)
     if (known !== undefined || bearer === undefined) return known
     this.#metrics.gauges.verifyingTokens++
     void this.#verifier.verify(providers, bearer).then((verdict) => {
       this.#metrics.gauges.verifyingTokens--
-      exchange.verdict = { providers, verdict }
+      exchange.verdict = { providers, bearer, verdict }
       if (!exchange.done) again()
     })
     return undefined

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Filters of users beside policy: they see only what is allowed, and what they make of it is judged again.
-import { L7PolicyRule, L7Protocol, Resource } from '@pillion/contract'
+import { generateKeyPairSync, sign } from 'node:crypto'
+import { HttpCondition, L7PolicyRule, L7Protocol, Resource } from '@pillion/contract'
 import t from 'tap'
 import { filter, mountConfigMap } from '../support/filters.ts'
 import { ask, httpBackend, type Reply } from '../support/http.ts'
@@ -20,16 +21,60 @@ const mounted = mountConfigMap({
       else headers.set('x-seen-by', [source.namespace, source.serviceAccount].join('/'))
       if (path === '/raise') headers.set('x-role', 'admin')
     } }`,
+  'token.mjs': `
+    export default { onRequest({ headers, path }) {
+      if (path === '/forget') headers.remove('authorization')
+      if (path === '/swap') headers.set('authorization', headers.get('x-other'))
+    } }`,
 })
 const rule = {
   ...L7PolicyRule.fromPartial({ peers: [257] }),
   http: [{ headers: [{ name: 'x-role', values: ['admin'] }] }],
 }
+
+const issuer = 'https://issuer.example'
+const { privateKey, publicKey } = generateKeyPairSync('ed25519')
+const jwk = { ...publicKey.export({ format: 'jwk' }), kid: 'k', alg: 'EdDSA' }
+const encode = (value: unknown): string =>
+  Buffer.from(JSON.stringify(value)).toString('base64url')
+function bearer(claims: object): string {
+  const whole = { iss: issuer, exp: Math.floor(Date.now() / 1000) + 60, ...claims }
+  const body = `${encode({ alg: 'EdDSA', kid: 'k' })}.${encode(whole)}`
+  const signature = sign(undefined, Buffer.from(body), privateKey).toString('base64url')
+  return `Bearer ${body}.${signature}`
+}
+const claims = [{ path: ['role'], values: ['admin', 'user'] }]
+const tokenRule = {
+  ...L7PolicyRule.fromPartial({ peers: [257] }),
+  http: [{ ...HttpCondition.fromPartial({}), claims, providers: [0] }],
+}
+const keys = { $case: 'inline', value: JSON.stringify({ keys: [jwk] }) } as const
+const provider = {
+  issuer,
+  audiences: [],
+  algorithms: ['EdDSA'],
+  clockSkewSeconds: 60,
+  keys,
+}
+
 const proxy = await startProxy(
   [
     service(1, 'web', L7Protocol.HTTP),
     endpoint(1, 'web', backend.port, { identity: 400 }),
     table(1, 'web', { filters: [filter('role')] }),
+    service(2, 'tokens', L7Protocol.HTTP),
+    endpoint(2, 'tokens', backend.port, { identity: 401 }),
+    table(2, 'tokens', { filters: [filter('token')] }),
+    Resource.fromPartial({
+      name: '401',
+      body: {
+        $case: 'l7Policy',
+        value: {
+          ...{ identity: 401, isolation: 'AccessPolicy shop/tokens' },
+          ...{ providers: [provider], rules: [tokenRule] },
+        },
+      },
+    }),
     Resource.fromPartial({
       name: '400',
       body: {
@@ -72,3 +117,31 @@ t.test('what is allowed is judged again as the endpoint would get it', async (t)
     headers: { 'x-pillion-reason': 'REQUEST_DENIED' },
   })
 })
+
+t.test(
+  'a token is that of the request as it goes out, also when it had to be verified first',
+  async (t) => {
+    const send = async (path: string, headers: Record<string, string>): Promise<Reply> =>
+      ask(proxy.port, 2, path, { from: 1, headers })
+    const forget = { authorization: bearer({ role: 'admin', jti: 'forget' }) }
+    for (const which of ['verified now', 'remembered'])
+      t.match(
+        await send('/forget', forget),
+        { status: 401, headers: { 'x-pillion-reason': 'TOKEN_MISSING' } },
+        which,
+      )
+    const swaps = [
+      [bearer({ role: 'user' }), 200],
+      [bearer({ role: 'nobody' }), 403],
+      ['Bearer x', 401],
+    ] as const
+    for (const [other, status] of swaps) {
+      const swap = {
+        authorization: bearer({ role: 'admin', jti: other }),
+        'x-other': other,
+      }
+      t.equal((await send('/swap', swap)).status, status, 'verified now')
+      t.equal((await send('/swap', swap)).status, status, 'remembered')
+    }
+  },
+)
