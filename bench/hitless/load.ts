@@ -20,12 +20,14 @@ export interface Phase {
 
 export class Load {
   #child: ChildProcess
+  #ended: Promise<unknown>
   #now: Tallies = {}
   #worst: Record<string, number> = {}
   #onLine: (() => void)[] = []
 
   private constructor() {
     this.#child = this.#spawn()
+    this.#ended = once(this.#child, 'exit')
   }
 
   /** Resolves when all kinds of load run. */
@@ -54,11 +56,9 @@ export class Load {
 
   async #line(): Promise<void> {
     const line = new Promise<void>((resolve) => this.#onLine.push(resolve))
-    await Promise.race([line, once(this.#child, 'exit').then(() => this.#died())])
-  }
-
-  #died(): never {
-    throw new Error(`the client ended: ${this.#child.exitCode}`)
+    await Promise.race([line, this.#ended])
+    const { exitCode } = this.#child
+    if (exitCode !== null) throw new Error(`the client ended: ${exitCode}`)
   }
 
   async #running(): Promise<void> {
@@ -98,9 +98,8 @@ export class Load {
 
   /** Ends without cutting a request off. */
   async end(): Promise<void> {
-    const exited = once(this.#child, 'exit')
     this.#child.stdin?.end()
-    await exited
+    await this.#ended
   }
 
   /** Ends and starts anew, on new connections. */
@@ -108,6 +107,7 @@ export class Load {
     await this.end()
     this.#now = {}
     this.#child = this.#spawn()
+    this.#ended = once(this.#child, 'exit')
     await this.#running()
   }
 }

@@ -29,8 +29,9 @@ const replacements = Number(options.replacements)
 const node = 'node-1'
 const calmMs = 10_000
 const gaps = Math.ceil(replacements / 10)
-const kills = Math.ceil(replacements / 5)
-const betweenKillsMs = 2000
+const kills = Math.ceil(replacements / 10)
+/** A worker that lived this long is started anew at once when it dies. */
+const betweenKillsMs = 11_000
 /** What is in flight at once is all that the death of a worker may cost: the widths of client.ts. */
 const inFlight = 68
 
@@ -71,8 +72,9 @@ async function measure(load: Load): Promise<Record<string, Phase>> {
   const after = await load.phase('calm, with 1000 routes', () => sleep(calmMs))
   const killed = await load.phase('worker killed', async () => {
     for (let i = 0; i < kills; i++) {
-      process.kill(workerPid(), 'SIGKILL')
       await sleep(betweenKillsMs)
+      process.kill(workerPid(), 'SIGKILL')
+      await sleep(1000)
     }
   })
   return { calm, replaced, gap, again, pushed, after, killed }

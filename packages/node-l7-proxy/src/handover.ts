@@ -11,12 +11,14 @@ import type { Native } from './native.ts'
 const ready = 'ready\n'
 /** A predecessor that does not answer for this long is left to itself. */
 const patienceMs = 5000
+/** Its end would be read by then. */
+const stillThereMs = 10
 
 /** The proxy that serves until we do. */
 export type Predecessor = {
   /** Its listening descriptors, ours to close. */
   readonly sockets: number[]
-  /** Tells it that we serve. Resolves when its admin socket and health port are free, or it has been silent for 5 s. */
+  /** Tells it that we serve. Resolves when its admin socket and health port are free; rejects when it is silent for 5 s. */
   dismiss(): Promise<void>
   /** Resolves when it has died or has been dismissed. */
   readonly gone: Promise<void>
@@ -60,17 +62,25 @@ export function takeOver(
     gone,
     leave: () => connection.destroy(),
     dismiss: async () => {
-      connection.setTimeout(patienceMs, () => connection.destroy())
+      let silent = false
+      connection.setTimeout(patienceMs, () => {
+        silent = true
+        connection.destroy()
+      })
       connection.write(ready)
       await gone
+      if (silent)
+        throw new Error(`the proxy at ${path} is silent and keeps its places: end it`)
     },
   }
 }
 
 /** A proxy's offer to whoever comes after it. */
 export type Offer = {
-  /** A successor serves; `done` tells it that admin socket and health port are free. */
-  readonly taken: Promise<{ done(): void }>
+  /** Resolves when a successor serves. */
+  readonly taken: Promise<'succeeded'>
+  /** Whoever has been given the sockets and is still there; ended, it knows that admin socket and health port are free. */
+  readonly successor: Socket | undefined
   close(): void
 }
 
@@ -80,24 +90,39 @@ export async function offerSockets(
   path: string,
   listening: string,
   sockets: readonly number[],
+  onError: (error: unknown) => void,
 ): Promise<Offer> {
-  const { promise: taken, resolve } = Promise.withResolvers<{ done(): void }>()
+  const { promise: taken, resolve } = Promise.withResolvers<'succeeded'>()
+  let successor: Socket | undefined
   const server = createServer((connection) => {
     connection.on('error', () => undefined)
+    connection.on('close', () => (successor = undefined))
     let said = ''
     connection.setEncoding('utf8').on('data', (text: string) => {
       said = (said + text).slice(0, ready.length + 1)
-      if (said === ready) resolve({ done: () => connection.end() })
+      // One that has lost its patience and left meanwhile is no successor.
+      if (said === ready)
+        setTimeout(() => {
+          if (connection === successor) resolve('succeeded')
+        }, stillThereMs)
     })
     try {
       native.sendSockets(socketFd(connection), sockets, listening)
-    } catch {
-      connection.destroy() // another user, or gone already
+      successor = connection
+    } catch (error) {
+      onError(error)
+      connection.destroy()
     }
   })
   server.maxConnections = 1
   await listenAt(server, path)
-  return { taken, close: () => server.close() }
+  return {
+    taken,
+    get successor() {
+      return successor
+    },
+    close: () => server.close(),
+  }
 }
 
 async function listenAt(server: Server, path: string): Promise<void> {

@@ -74,19 +74,20 @@ export async function runParent(
   const offer =
     handoverSocket === ''
       ? undefined
-      : await offerSockets(native, handoverSocket, listening, listenFds)
+      : await offerSockets(native, handoverSocket, listening, listenFds, (error) => {
+          log.error({ err: error }, 'the listening sockets cannot be handed over')
+        })
   const ending = await Promise.race([stopped, ...(offer ? [offer.taken] : [])])
-  const succeeded = typeof ending === 'object'
+  const succeeded = ending === 'succeeded'
   const { drainTimeoutMs } = options
-  log.info({ why: succeeded ? 'a successor serves' : ending, drainTimeoutMs }, 'draining')
+  log.info({ why: ending, drainTimeoutMs }, 'draining')
   offer?.close()
-  if (succeeded) {
-    closeAdmin()
-    ending.done()
-  }
+  // A successor has the admin socket and the health port from here on, also one that does not serve yet.
+  if (offer?.successor !== undefined) closeAdmin()
+  offer?.successor?.end()
   await supervisor.stop(succeeded)
   await subscription.close()
-  if (!succeeded) closeAdmin()
+  closeAdmin()
   log.info('stopped')
   return 0
 }

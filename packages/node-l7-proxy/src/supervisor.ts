@@ -38,7 +38,6 @@ type Slot = {
 
 type Waiting = {
   resolve(value: unknown): void
-  reject(error: Error): void
   child: ChildProcess
 }
 
@@ -257,8 +256,8 @@ export class Supervisor {
     const { child } = slot
     if (child?.connected !== true) return undefined
     const seq = ++this.#seq
-    const { promise, resolve, reject } = Promise.withResolvers<unknown>()
-    this.#waiting.set(seq, { resolve, reject, child })
+    const { promise, resolve } = Promise.withResolvers<unknown>()
+    this.#waiting.set(seq, { resolve, child })
     const timer = setTimeout(() => {
       this.#waiting.delete(seq)
       resolve(undefined)

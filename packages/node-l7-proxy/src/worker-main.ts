@@ -4,7 +4,4 @@ import { KernelDatapath } from './datapath.ts'
 import { parseOptions } from './options.ts'
 import { Worker } from './worker.ts'
 
-await new Worker(
-  parseOptions(process.argv.slice(2), process.env),
-  new KernelDatapath(),
-).run()
+new Worker(parseOptions(process.argv.slice(2), process.env), new KernelDatapath()).run()

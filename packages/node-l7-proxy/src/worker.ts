@@ -47,6 +47,7 @@ export class Worker {
   readonly #library: FilterLibrary
   #heart: NodeJS.Timeout | undefined
   #heartFailed = false
+  #serving = false
   #draining = false
 
   constructor(options: Options, datapath: Datapath) {
@@ -93,7 +94,7 @@ export class Worker {
     this.#listenFds = options.listen.split(',').map((_, i) => firstListenFd + i)
   }
 
-  async run(): Promise<void> {
+  run(): void {
     process.on('message', (message: ToWorker) => {
       this.#onMessage(message)
     })
@@ -107,8 +108,6 @@ export class Worker {
       this.#log.flush()
       process.exit(70)
     })
-    await this.#listener.listen(this.#listenFds)
-    send({ type: 'listening' })
   }
 
   #onMessage(message: ToWorker): void {
@@ -151,8 +150,15 @@ export class Worker {
       return
     }
     this.#listener.release()
-    // Without a configuration there is nothing that the kernel should send here.
-    if (this.#heart === undefined && !this.#draining) this.#startHeart()
+    if (!this.#serving && !this.#draining) void this.#serve()
+  }
+
+  /** Without a configuration nothing is accepted: what comes waits in the backlog, or is the predecessor's to take. */
+  async #serve(): Promise<void> {
+    this.#serving = true
+    await this.#listener.listen(this.#listenFds)
+    send({ type: 'listening' })
+    if (!this.#draining) this.#startHeart()
   }
 
   #startHeart(): void {

@@ -116,7 +116,10 @@ export class Supervised {
     // A successor that dies leaves things as they were.
     this.#child = this.#predecessor
     this.#predecessor = undefined
-    if (this.#child !== undefined) return
+    if (this.#child !== undefined) {
+      this.#state = { kind: 'running', pid: this.#child.pid ?? 0, sinceMs: startedMs }
+      return
+    }
     if (this.#stopping) {
       this.#state = { kind: 'ended', exit }
       return
@@ -143,7 +146,8 @@ export class Supervised {
     clearTimeout(this.#timer)
     const { cgroup } = this.#options.launch()
     const deadline = Date.now() + graceMs
-    this.#child?.kill('SIGTERM')
+    const running = [this.#predecessor, this.#child]
+    for (const child of running) child?.kill('SIGTERM')
     while (this.#child !== undefined && Date.now() < deadline) await sleep(10)
     killCgroup(cgroup)
     const killDeadline = Date.now() + 5000

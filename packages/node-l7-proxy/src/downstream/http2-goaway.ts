@@ -10,9 +10,9 @@ import { loadNative } from '../native.ts'
 const roundTripMs = 1000
 /** After the answer: a client may send it before HEADERS that it had begun to wait with. */
 const settleMs = 50
-/** How long is waited for the bytes of others to leave. */
-const queueMs = 500
-const pollMs = 5
+/** How long is waited for what is half written to leave: slow downloads have it. Streams are served meanwhile. */
+const queueMs = 30_000
+const pollMs = 10
 
 /** Frame of length 8, type 7, on stream 0: last stream 2^31 - 1, NO_ERROR. */
 const notice: Buffer = Buffer.from('0000080700000000007fffffff00000000', 'hex')
@@ -35,8 +35,9 @@ export function closeGracefully(session: ServerHttp2Session): void {
     const started = performance.now()
     const attempt = (): void => {
       if (isOver(session)) return
-      if (sendNotice(session)) awaitRoundTrip(session, close)
-      else if (performance.now() - started < queueMs) setTimeout(attempt, pollMs)
+      if (sendNotice(session)) {
+        if (!session.destroyed) awaitRoundTrip(session, close)
+      } else if (performance.now() - started < queueMs) setTimeout(attempt, pollMs)
       else close()
     }
     setImmediate(attempt)
@@ -56,7 +57,8 @@ function sendNotice(session: ServerHttp2Session): boolean {
   try {
     return loadNative().sendNow(socketFd(socket), notice)
   } catch {
-    return false // the connection is broken, and its session about to notice
+    session.destroy() // broken, or cut in the middle of the frame
+    return true
   }
 }
 

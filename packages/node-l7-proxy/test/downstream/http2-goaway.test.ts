@@ -3,12 +3,23 @@
 import http2 from 'node:http2'
 import t from 'tap'
 import { closeGracefully } from '../../src/downstream/http2-goaway.ts'
-import { RawHttp2, request, type } from '../support/h2-frames.ts'
+import {
+  frame,
+  get,
+  RawHttp2,
+  request,
+  settings,
+  type,
+  uint32,
+} from '../support/h2-frames.ts'
 import { listen } from '../support/http.ts'
 import { until } from '../support/wait.ts'
 
 const sessions = new Set<http2.ServerHttp2Session>()
-const server = http2.createServer((_request, response) => response.end('x'.repeat(3000)))
+const large = Buffer.alloc(32 << 20)
+const server = http2.createServer((request, response) =>
+  response.end(request.method === 'PUT' ? large : 'x'.repeat(3000)),
+)
 server.on('session', (session) => {
   sessions.add(session)
   closeGracefully(session)
@@ -67,3 +78,27 @@ t.test('a stream that comes after the first GOAWAY is served', async (t) => {
   t.equal(of(type.goaway)[1]?.payload.toString('hex'), '0000000100000000')
   t.equal(of(type.rst).length, 0)
 })
+
+t.test('beside a download that nobody reads', async (t) => {
+  const window = 2 ** 31 - 1
+  const client = new RawHttp2(backend.port, 1, settings([4, window]))
+  t.teardown(() => client.destroy())
+  client.send(frame(type.windowUpdate, 0, 0, uint32(window - 65_535)))
+  await until(() => sessions.size === 1, 'the session')
+  client.send(request(1, [[':method', 'PUT'], ...get.slice(1)]))
+  await until(() => client.of(type.data).length > 0, 'its beginning')
+  client.socket.pause()
+  const [session] = sessions
+  await until(() => session !== undefined && isFull(session), 'a full socket')
+  session?.close()
+  await new Promise((resolve) => setTimeout(resolve, 700)) // it has had its chance to give up
+  client.send(request(3))
+  client.socket.resume()
+  await until(() => client.of(type.headers, 3).length === 1, 'the answer', 20_000)
+  t.equal(client.of(type.goaway)[0]?.payload.toString('hex'), '7fffffff00000000')
+})
+
+function isFull(session: http2.ServerHttp2Session): boolean {
+  const socket = session.socket as unknown as { _handle: { writeQueueSize: number } }
+  return socket._handle.writeQueueSize > 0
+}

@@ -3,6 +3,7 @@
 // timeout: 90
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import http from 'node:http'
 import http2 from 'node:http2'
 import { L7Protocol } from '@pillion/contract'
@@ -48,6 +49,11 @@ function succeed(
       await once(child, 'exit')
     },
   }
+}
+
+function children(pid = 0): string[] {
+  const tasks = `/proc/${pid}/task/${pid}/children`
+  return readFileSync(tasks, 'utf8').split(' ').filter(Boolean)
 }
 
 async function workersOf(proxy: TestProxy): Promise<number[]> {
@@ -143,12 +149,37 @@ t.test('a successor that never serves changes nothing', async (t) => {
       .concat(...['--log-level', 'info']),
   )
   t.teardown(async () => successor.stop())
-  await until(() => successor.log.join('').includes('"takesOver":true'), 'its start')
-  for (let i = 0; i < 20; i++) t.equal((await ask(proxy.port, 1, '/')).status, 200)
+  await until(() => children(successor.process.pid).length > 0, 'its worker')
+  // Longer than --held-timeout: what a worker without a configuration accepted would be gone.
+  const until3s = performance.now() + 3000
+  const statuses = new Set<number>()
+  while (performance.now() < until3s) statuses.add((await ask(proxy.port, 1, '/')).status)
+  t.strictSame([...statuses], [200])
   await successor.stop()
   t.strictSame(await workersOf(proxy), [worker])
   t.equal((await ask(proxy.port, 1, '/')).status, 200)
 })
+
+t.test(
+  'the old one is ended while a successor waits: that one is the proxy',
+  async (t) => {
+    const healthPort = 20_000 + Math.floor(Math.random() * 10_000)
+    const proxy = await startProxy(resources, ['--health-port', String(healthPort)])
+    t.teardown(async () => proxy.stop())
+    const successor = succeed(proxy, (argv) => [
+      ...argv.map((arg) => (arg.startsWith('unix:') ? 'unix:/nonexistent/sock' : arg)),
+      ...['--log-level', 'info'],
+    ])
+    t.teardown(async () => successor.stop())
+    await until(() => successor.log.join('').includes('"takesOver":true'), 'its start')
+    const exited = once(proxy.process, 'exit')
+    proxy.process.kill('SIGTERM')
+    t.strictSame(await exited, [0, null])
+    t.equal((await proxy.admin('/healthz')).status, 200, 'its admin socket')
+    t.equal((await ask(healthPort, 1, '/healthz')).status, 200, 'its health port')
+    t.equal(successor.process.exitCode, null)
+  },
+)
 
 t.test('a successor that is killed while it waits leaves room for another', async (t) => {
   const proxy = await startProxy(resources)

@@ -12,6 +12,6 @@ if (user === 'junk') {
 } else {
   if (user !== 'same') process.setuid?.(Number(user))
   const sockets = [native.listenSocket('127.0.0.1', 0), native.listenSocket('::1', 0)]
-  await offerSockets(native, path, 'here', sockets)
+  await offerSockets(native, path, 'here', sockets, console.error)
   process.send?.('up')
 }

@@ -3,7 +3,4 @@ import { parseOptions } from '../../src/options.ts'
 import { Worker } from '../../src/worker.ts'
 import { LoopbackDatapath } from './datapath.ts'
 
-await new Worker(
-  parseOptions(process.argv.slice(2), process.env),
-  new LoopbackDatapath(),
-).run()
+new Worker(parseOptions(process.argv.slice(2), process.env), new LoopbackDatapath()).run()
