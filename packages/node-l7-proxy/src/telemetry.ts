@@ -58,6 +58,7 @@ export class Telemetry {
         path: exchange.message.path,
         rule: exchange.rule,
         http2: exchange.connection.http2,
+        answered: flag === '-' && exchange.grpcStatus !== undefined,
         ...{ status, grpcStatus, flag, durationMs },
       })
     if (this.#wants(exchange)) {

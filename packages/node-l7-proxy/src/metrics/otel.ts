@@ -20,6 +20,8 @@ export type OtelObservation = {
   readonly status: number
   /** undefined: not a gRPC call. */
   readonly grpcStatus: number | undefined
+  /** Whether an endpoint said that. */
+  readonly answered: boolean
   readonly flag: string
   readonly durationMs: number
 }
@@ -29,8 +31,12 @@ export const otelBucketsSeconds = [
   0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10,
 ] as const
 
-/** Series of a worker at most: methods of gRPC are in clients' hands. */
+/** Series of a worker at most. None makes room for another: the sum over workers would fall, which reads as a restart. */
 export const maxOtelSeries = 2000
+
+/** gRPC methods of a Service that have a name, and its length, at most: some endpoints answer whatever they are called. */
+export const maxMethods = 200
+const maxMethodLength = 256
 
 /** Help by name. */
 export const otelMetrics = {
@@ -50,6 +56,7 @@ const unimplemented = 12
 
 export class OtelSeries {
   readonly #all: Map<string, OtelSample> = new Map()
+  readonly #methods: WeakMap<DestinationLabels, Set<string>> = new WeakMap()
   readonly #max: number
 
   constructor(max: number = maxOtelSeries) {
@@ -59,10 +66,14 @@ export class OtelSeries {
   /** A request is over. One text and one look-up. */
   observe(seen: OtelObservation): void {
     const { service, rule, status, grpcStatus, flag, http2 } = seen
-    const name = grpcStatus === undefined ? methodOf(seen.method) : rpcMethodOf(seen)
+    const isCall = grpcStatus !== undefined
+    const name = isCall ? this.#rpcMethodOf(seen) : methodOf(seen.method)
     // Calls of one method are one series, whichever rule they came by.
-    const route = grpcStatus === undefined && rule !== undefined ? routeOf(rule) : ''
-    const key = `${service.service} ${name} ${route} ${status} ${grpcStatus ?? ''} ${flag} ${http2 ? 2 : 1}`
+    const route = !isCall && rule !== undefined ? routeOf(rule) : ''
+    // No more than what labels say: the same labels are the same series.
+    const key = isCall
+      ? `${service.service} ${grpcStatus} ${name}`
+      : `${service.service} ${name} ${route} ${status} ${status < 500 ? '' : flag} ${http2 ? 2 : 1}`
     const sample = this.#all.get(key) ?? this.#make(key, seen, name, route)
     sample.duration.observe(seen.durationMs / 1000)
   }
@@ -83,6 +94,22 @@ export class OtelSeries {
   prune(inUse: ReadonlySet<DestinationLabels>): void {
     for (const [key, { service }] of this.#all)
       if (service !== undefined && !inUse.has(service)) this.#all.delete(key)
+  }
+
+  /**
+   * Clients can call anything, and series stay: a method has a name once an endpoint has answered a call of it, and keeps it
+   * for calls that end before one does.
+   */
+  #rpcMethodOf({ service, path, grpcStatus, answered }: OtelObservation): string {
+    const question = path.indexOf('?')
+    const name = path.slice(1, question < 0 ? undefined : question)
+    let known = this.#methods.get(service)
+    if (known?.has(name)) return name
+    if (!answered || grpcStatus === unimplemented) return '_OTHER'
+    if (known === undefined) this.#methods.set(service, (known = new Set()))
+    if (known.size >= maxMethods || name.length > maxMethodLength) return '_OTHER'
+    known.add(name)
+    return name
   }
 
   #make(key: string, seen: OtelObservation, name: string, route: string): OtelSample {
@@ -112,13 +139,6 @@ export class OtelSeries {
 
 function methodOf(method: string): string {
   return isKnownMethod(method) ? method : '_OTHER'
-}
-
-/** A name that no server knows is not worth a series. */
-function rpcMethodOf({ path, grpcStatus, rule }: OtelObservation): string {
-  if (grpcStatus === unimplemented || rule === undefined) return '_OTHER'
-  const question = path.indexOf('?')
-  return path.slice(1, question < 0 ? undefined : question)
 }
 
 /** Attributes that do not apply are left out, as exporters do. */

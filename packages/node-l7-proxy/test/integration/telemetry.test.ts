@@ -8,9 +8,10 @@ import { endpoint, retry, rule, service, table } from '../support/resources.ts'
 import { until } from '../support/wait.ts'
 
 let failures = 1
-const backend = await httpBackend((_request, response) =>
-  response.writeHead(failures-- > 0 ? 503 : 200).end('12345'),
-)
+const backend = await httpBackend((request, response) => {
+  if (request.url?.startsWith('/shop.Cart/')) response.setHeader('grpc-status', '0')
+  response.writeHead(failures-- > 0 ? 503 : 200).end('12345')
+})
 const proxy = await startProxy(
   [
     service(1, 'web', L7Protocol.HTTP),
@@ -19,6 +20,7 @@ const proxy = await startProxy(
       hasRoutes: true,
       rules: [rule('/', { web: 1 }, { retry: retry(1, { codes: [503] }) })],
     }),
+    service(2, 'empty', L7Protocol.HTTP),
     Resource.fromPartial({
       name: 'mesh',
       body: {
@@ -146,3 +148,30 @@ t.test(
     t.equal(spans[1]?.attributes['http.request.resend_count'], 1)
   },
 )
+
+t.test('of gRPC, methods that an endpoint has answered', async (t) => {
+  const headers = { 'content-type': 'application/grpc' }
+  const asked = [
+    [1, '/shop.Cart/Add'],
+    [1, '/not.Grpc/A'],
+    [1, '/not.Grpc/B'],
+    [2, '/no.Endpoint/A'],
+    [2, '/no.Endpoint/B'],
+  ] as const
+  for (const [id, path] of asked)
+    await ask(proxy.port, id, path, { from: 1, method: 'POST', headers })
+  const { body } = await proxy.admin('/metrics')
+  const counted = body.matchAll(
+    /^rpc_server_call_duration_seconds_count\{(.*)\} (\d+)$/gm,
+  )
+  const seen = [...counted].map(([, labels = '', count]) =>
+    ['rpc_method', 'rpc_status_code']
+      .map((name) => new RegExp(`${name}="([^"]*)"`).exec(labels)?.[1])
+      .concat(count),
+  )
+  t.strictSame(seen, [
+    ['shop.Cart/Add', 'OK', '1'],
+    ['_OTHER', 'UNKNOWN', '2'],
+    ['_OTHER', 'UNAVAILABLE', '2'],
+  ])
+})

@@ -2,7 +2,7 @@
 import { RouteTable } from '@pillion/contract'
 import t from 'tap'
 import { DestinationLabels } from '../../src/metrics/labels.ts'
-import { type OtelObservation, OtelSeries } from '../../src/metrics/otel.ts'
+import { maxMethods, type OtelObservation, OtelSeries } from '../../src/metrics/otel.ts'
 import { compileTable } from '../../src/route/compile.ts'
 import { rule as ruleOf } from '../support/resources.ts'
 
@@ -23,9 +23,11 @@ const service = serviceOf('web')
 const http: OtelObservation = {
   ...{ service, method: 'GET', path: '/a/7', rule, http2: false },
   ...{ status: 200, grpcStatus: undefined, flag: '-', durationMs: 30 },
+  answered: false,
 }
 const call: OtelObservation = {
   ...{ ...http, method: 'POST', path: '/shop.Cart/Add', http2: true, grpcStatus: 0 },
+  answered: true,
 }
 const server_address = 'web.shop.svc.cluster.local'
 
@@ -67,7 +69,7 @@ t.test('http.server.request.duration', async (t) => {
 t.test('rpc.server.call.duration', async (t) => {
   const series = new OtelSeries()
   series.observe(call)
-  series.observe({ ...call, grpcStatus: 14, flag: 'UF' })
+  series.observe({ ...call, grpcStatus: 14, answered: false, flag: 'UF' })
   series.observe({ ...call, path: '/no.Such/Method', grpcStatus: 12 })
   const rpc = { rpc_system_name: 'grpc', server_address, value: 1 }
   t.strictSame(labelSets(series, 'rpc_server_call_duration_seconds'), [
@@ -82,6 +84,50 @@ t.test('rpc.server.call.duration', async (t) => {
     },
   ])
   t.strictSame(labelSets(series, 'http_server_request_duration_seconds'), [])
+})
+
+t.test('what has the same labels is one series', async (t) => {
+  const series = new OtelSeries()
+  series.observe({ ...http, status: 403 })
+  series.observe({ ...http, status: 403, flag: 'UAEX' })
+  series.observe({ ...call, grpcStatus: 14 })
+  series.observe({ ...call, grpcStatus: 14, answered: false, flag: 'UF', http2: false })
+  t.equal(series.size, 2)
+})
+
+t.test('methods that clients invent make no series', async (t) => {
+  const series = new OtelSeries()
+  const early = { ...call, answered: false, rule: undefined }
+  const outcomes = [
+    { ...call, grpcStatus: 12 },
+    { ...early, grpcStatus: 4, flag: 'UT' },
+    { ...early, grpcStatus: 14, flag: 'RL' },
+    { ...early, grpcStatus: 7, flag: 'UAEX' },
+    { ...early, grpcStatus: 1, flag: 'DC' },
+    { ...call, answered: false, grpcStatus: 2 },
+  ]
+  const long = '/any.Thing/'.padEnd(300, 'x')
+  for (let i = 0; i < 50; i++)
+    for (const outcome of outcomes) series.observe({ ...outcome, path: `/no.Such/M${i}` })
+  for (let i = 0; i < 50; i++) series.observe({ ...call, path: `${long}${i}` })
+  t.equal(series.size, outcomes.length + 1)
+  for (const { rpc_method, value } of labelSets(
+    series,
+    'rpc_server_call_duration_seconds',
+  ) as { rpc_method?: string; value: number }[])
+    t.strictSame({ rpc_method, value }, { rpc_method: '_OTHER', value: 50 })
+})
+
+t.test('nor do endpoints that answer them all, beyond a bound', async (t) => {
+  const series = new OtelSeries()
+  for (let i = 0; i < 2 * maxMethods; i++)
+    series.observe({ ...call, path: `/any.Thing/M${i}`, grpcStatus: 16 })
+  t.equal(series.size, maxMethods + 1)
+  series.observe({ ...call, service: serviceOf('other') })
+  t.match(labelSets(series, 'rpc_server_call_duration_seconds').slice(-2), [
+    { rpc_method: '_OTHER', value: maxMethods },
+    { rpc_method: 'shop.Cart/Add', value: 1 },
+  ])
 })
 
 t.test('series are bounded, and end with their Service', async (t) => {
