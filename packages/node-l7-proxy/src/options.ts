@@ -224,7 +224,7 @@ const table = {
     'max-filter-calls',
     'count',
     1024,
-    'calls of one filter that it has not answered',
+    'calls of one filter that it has not answered, or not taken up in time',
   ),
   filterMemory: number(
     'filter-memory',

@@ -56,6 +56,7 @@ function checkedHeaders(headers: unknown): Headers {
   })
 }
 
-function isIn(value: unknown, low: number, high: number): value is number {
+/** A whole number from `low` to `high`. */
+export function isIn(value: unknown, low: number, high: number): value is number {
   return Number.isInteger(value) && Number(value) >= low && Number(value) <= high
 }

@@ -2,37 +2,18 @@
 // One version of one filter, seen from the proxy: its thread, the calls that it has not answered, their time limits, and the
 // suspicion that a silent thread never will.
 import { Worker } from 'node:worker_threads'
-import type {
-  CheckedAnswer,
-  Call,
-  FromThread,
-  Hook,
-  ThreadData,
-  ToThread,
-} from './wire.ts'
-import type { Edits } from './fields.ts'
+import { errorText } from './error-text.ts'
+import { fromThread } from './from-thread.ts'
 import { hardLimitMb, watchMemory } from './memory.ts'
+import type { Result } from './result.ts'
+import { sharedMs } from './shared-ms.ts'
 import { SlowLog } from './slow-log.ts'
-
-/** How a call ended. `error` is for the log: it may have a stack. */
-export type Result =
-  | {
-      readonly kind: 'done'
-      readonly edits: Edits
-      readonly answer: CheckedAnswer | undefined
-    }
-  | { readonly kind: Failure; readonly error: string }
-
-/**
- * threw: an error of the filter's own; timeout: no answer in time; died: its thread ended meanwhile; overflow: too many calls
- * are unanswered; absent: there is no thread.
- */
-export type Failure = 'threw' | 'timeout' | 'died' | 'overflow' | 'absent'
+import type { Call, Hook, ThreadData, ToThread } from './wire.ts'
 
 export type ThreadSettings = ThreadData & {
   /** Of its heap and its buffers. */
   readonly memoryBytes: number
-  /** Calls without an answer. */
+  /** Calls without an answer, and those that may still be in the thread's queue. */
   readonly maxPending: number
 }
 
@@ -52,6 +33,8 @@ type Pending = {
 const importMs = 10_000
 /** After a time-out, how long the thread may stay silent before it is taken to be in a loop. */
 const silentMs = 1000
+/** Of its time, how much a call may wait for its turn. Were it all, a filter with too many would begin each one too late to answer. */
+const maxWaitShare = 0.5
 /** How long the last calls of a version that is replaced may take; their own time limits are shorter as a rule. */
 const closeMs = 30_000
 
@@ -62,13 +45,16 @@ export class FilterThread {
   readonly #events: ThreadEvents
   readonly #maxPending: number
   readonly #pending: Map<number, Pending> = new Map()
+  /** Timed out, but perhaps still in the thread's queue, which is bounded by counting them. */
+  readonly #late: Set<number> = new Set()
   readonly #output: SlowLog = new SlowLog()
   readonly #stopWatching: () => void
   #seq = 0
   #state: 'importing' | 'ready' | 'closing' | 'over' = 'importing'
   /** Bounds whatever is waited for: the import, a sign of life, the last calls. */
   #timer: NodeJS.Timeout | undefined
-  #probing = false
+  /** The last call that was posted before the ping that is under way. */
+  #probed: number | undefined
 
   constructor(settings: ThreadSettings, events: ThreadEvents) {
     const { file, secretsDir, memoryBytes, maxPending } = settings
@@ -94,12 +80,11 @@ export class FilterThread {
     })
     this.#worker = worker
     worker.unref()
-    worker.on('message', (message: FromThread | null) => {
-      // A filter has its thread's port as well, and may send whatever it likes.
-      if (message !== null) this.#onMessage(message)
+    worker.on('message', (data: unknown) => {
+      this.#onMessage(data)
     })
     worker.on('error', (error) => {
-      this.#end(String((error as Error | undefined)?.stack ?? error))
+      this.#end(errorText(error))
     })
     worker.on('exit', (code) => {
       this.#end(`its thread ended with code ${code}`)
@@ -116,14 +101,14 @@ export class FilterThread {
     })
   }
 
-  /** Calls that have no answer yet. */
+  /** Calls that count against maxPending. */
   get pending(): number {
-    return this.#pending.size
+    return this.#pending.size + this.#late.size
   }
 
   /** `done` is called once, later. Calls that come before the file is imported wait for it. */
   call(call: Call, timeoutMs: number, done: (result: Result) => void): void {
-    const full = this.#pending.size >= this.#maxPending
+    const full = this.pending >= this.#maxPending
     if (full || this.#state === 'over') {
       const kind = full ? 'overflow' : 'died'
       const error = full ? `${this.#maxPending} calls have no answer yet` : 'it has ended'
@@ -134,11 +119,13 @@ export class FilterThread {
     }
     const seq = ++this.#seq
     const timer = setTimeout(() => {
+      this.#late.add(seq)
       this.#settle(seq, { kind: 'timeout', error: `no answer in ${timeoutMs} ms` })
       this.#probe()
     }, timeoutMs)
     this.#pending.set(seq, { done, timer })
-    this.#post({ type: 'call', seq, call })
+    const waitMs = this.#state === 'importing' ? timeoutMs : timeoutMs * maxWaitShare
+    this.#post({ type: 'call', seq, call, beginByMs: sharedMs() + waitMs })
   }
 
   /** Ends the thread when its last calls are answered. No event follows. */
@@ -151,32 +138,57 @@ export class FilterThread {
     this.#endIfIdle()
   }
 
-  #onMessage(message: FromThread): void {
+  #onMessage(data: unknown): void {
     if (this.#state === 'over') return
-    if (this.#probing) this.#disarm()
-    switch (message.type) {
+    const message = fromThread(data)
+    switch (message?.type) {
       case 'ready':
-        this.hooks = new Set(message.hooks)
-        if (this.#state !== 'importing') break
-        this.#disarm()
-        this.#state = 'ready'
-        this.#events.onReady()
+        this.#onReady(new Set(message.hooks))
         break
       case 'broken':
         this.#kill(message.error)
         break
       case 'done':
-        this.#settle(message.seq, { ...message, kind: 'done' })
+        this.#onAnswer(message.seq, { ...message, kind: 'done' })
         break
       case 'failed':
-        this.#settle(message.seq, { kind: 'threw', error: message.error })
+        this.#onAnswer(message.seq, { kind: 'threw', error: message.error })
         break
       case 'log':
         this.#events.onLine(message.level, message.text, message.dropped)
         break
       case 'pong':
+        this.#onPong()
+        break
+      case undefined:
+        this.#kill('it sent what is no message to the port of its thread')
         break
     }
+  }
+
+  #onReady(hooks: ReadonlySet<Hook>): void {
+    this.hooks ??= hooks
+    if (this.#state !== 'importing') return
+    this.#disarm()
+    this.#state = 'ready'
+    this.#events.onReady()
+    if (this.#late.size > 0) this.#probe()
+  }
+
+  #onAnswer(seq: number, result: Result): void {
+    // Slow is not silent. But only the pong says that it is through with what it had then.
+    if (this.#probed !== undefined) this.#timer?.refresh()
+    this.#late.delete(seq)
+    this.#settle(seq, result)
+  }
+
+  /** Messages keep their order: the thread has taken up whatever was posted before the ping, even if it never answers it. */
+  #onPong(): void {
+    const probed = this.#probed
+    if (probed === undefined) return
+    this.#disarm()
+    for (const seq of this.#late) if (seq <= probed) this.#late.delete(seq)
+    if (this.#late.size > 0) this.#probe()
   }
 
   #settle(seq: number, result: Result): void {
@@ -190,12 +202,12 @@ export class FilterThread {
 
   /** A thread that only waits for something answers at once. */
   #probe(): void {
-    if (this.#state !== 'ready' || this.#probing) return
+    if (this.#state !== 'ready' || this.#probed !== undefined) return
     this.#post({ type: 'ping' })
     this.#arm(silentMs, () => {
       this.#kill(`it answered nothing for ${silentMs} ms after a time-out: a loop?`)
     })
-    this.#probing = true
+    this.#probed = this.#seq
   }
 
   #endIfIdle(): void {
@@ -232,6 +244,6 @@ export class FilterThread {
   #disarm(): void {
     if (this.#timer !== undefined) clearTimeout(this.#timer)
     this.#timer = undefined
-    this.#probing = false
+    this.#probed = undefined
   }
 }

@@ -2,7 +2,8 @@
 // One filter by its name, over all its versions: the thread that serves, the next one that is being tried, and when to try again.
 import type { Logger } from 'pino'
 import type { FilterSeries } from '../metrics/filters.ts'
-import { FilterThread, type Result, type ThreadSettings } from './filter-thread.ts'
+import { FilterThread, type ThreadSettings } from './filter-thread.ts'
+import type { Result } from './result.ts'
 import { SlowLog } from './slow-log.ts'
 import type { Call, Hook } from './wire.ts'
 

@@ -5,9 +5,11 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { parentPort, workerData } from 'node:worker_threads'
 import { checkedAnswer } from './answer.ts'
+import { errorText } from './error-text.ts'
 import { EditableHeaders } from './fields.ts'
 import type { Filter, FilterContext } from './filter.ts'
 import { Secrets } from './secrets.ts'
+import { sharedMs } from './shared-ms.ts'
 import { SlowLog } from './slow-log.ts'
 import type { Call, FromThread, Hook, ThreadData, ToThread } from './wire.ts'
 
@@ -78,9 +80,6 @@ function collectorOf(): () => void {
   return collect
 }
 
-const textOf = (error: unknown): string =>
-  error instanceof Error ? (error.stack ?? error.message) : String(error)
-
 /** Throws a TypeError when the module is no filter. */
 function filterOf(module: { readonly default?: unknown }): [Filter, Hook[]] {
   const filter = module.default
@@ -111,17 +110,19 @@ try {
   parentPort?.on('message', (message: ToThread) => {
     if (message.type === 'ping') return send({ type: 'pong' })
     if (message.type === 'collect') return collectGarbage()
-    const { seq, call } = message
+    const { seq, call, beginByMs } = message
+    // Its answer would be late, and would make the next ones late as well, without an end.
+    if (sharedMs() > beginByMs) return
     run(filter, call).then(
       (done) => {
         send({ ...done, seq })
       },
       (error: unknown) => {
-        send({ type: 'failed', seq, error: textOf(error) })
+        send({ type: 'failed', seq, error: errorText(error) })
       },
     )
   })
   send({ type: 'ready', hooks })
 } catch (error) {
-  send({ type: 'broken', error: textOf(error) })
+  send({ type: 'broken', error: errorText(error) })
 }

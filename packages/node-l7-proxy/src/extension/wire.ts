@@ -36,7 +36,13 @@ export type ThreadData = {
 }
 
 export type ToThread =
-  | { readonly type: 'call'; readonly seq: number; readonly call: Call }
+  | {
+      readonly type: 'call'
+      readonly seq: number
+      readonly call: Call
+      /** If it is its turn later (sharedMs()), it is not begun, nor answered. */
+      readonly beginByMs: number
+    }
   | { readonly type: 'ping' }
   /** It has much memory: is it garbage? */
   | { readonly type: 'collect' }

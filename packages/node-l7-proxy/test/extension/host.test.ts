@@ -5,8 +5,8 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import pino from 'pino'
 import t, { type Test } from 'tap'
-import type { Result } from '../../src/extension/filter-thread.ts'
 import { FilterHost } from '../../src/extension/host.ts'
+import type { Result } from '../../src/extension/result.ts'
 import type { Call, Facts } from '../../src/extension/wire.ts'
 import { FilterSeries } from '../../src/metrics/filters.ts'
 import { until } from '../support/wait.ts'
@@ -34,6 +34,7 @@ const call = (path: string, config = '{}'): Call => ({
 
 /** A filter of which the path of the request says what it does. */
 const source = `
+import { parentPort } from 'node:worker_threads'
 export default {
   async onRequest(request, context) {
     request.headers.set('x-seen', 'yes')
@@ -41,6 +42,13 @@ export default {
       case '/throw': throw new Error('thrown on purpose')
       case '/hang': return new Promise(() => {})
       case '/loop': for (;;) {}
+      case '/chatty': for (;;) context.log.info('still here')
+      case '/odd-stack': throw Object.assign(new Error('odd'), { stack: { a: 1 } })
+      case '/odd-error': throw Object.create(null)
+      case '/sends-nothing': parentPort.postMessage(undefined); return new Promise(() => {})
+      case '/sends-null': parentPort.postMessage(null); return new Promise(() => {})
+      case '/forges': parentPort.postMessage({ type: 'done', seq: 1 }); return new Promise(() => {})
+      case '/throws-later': setTimeout(() => { throw { toString: 1 } }, 1); return
       case '/exit': process.exit(3)
       case '/later': setTimeout(() => { throw new Error('out of nowhere') }, 1); return
       case '/rejected': void Promise.reject(new Error('nobody looks')); return
@@ -147,6 +155,8 @@ t.test('what goes wrong in a call costs that call, and its changes', async (t) =
     kind: 'threw',
     error: /not extensible/,
   })
+  t.match(await ask('/odd-stack'), { kind: 'threw', error: '[object Object]' })
+  t.match(await ask('/odd-error'), { kind: 'threw', error: /cannot be made a text/ })
   t.match(await ask('/hang', 50), { kind: 'timeout', error: 'no answer in 50 ms' })
   t.match(await ask('/'), { kind: 'done' })
   t.equal(died(metrics), 0)
@@ -156,6 +166,11 @@ t.test('what goes wrong in a call costs that call, and its changes', async (t) =
 
 for (const [path, why] of [
   ['/loop', /a loop/],
+  ['/chatty', /a loop/],
+  ['/sends-nothing', /no message/],
+  ['/sends-null', /no message/],
+  ['/forges', /no message/],
+  ['/throws-later', /cannot be made a text/],
   ['/exit', /code 3/],
   ['/later', /out of nowhere/],
   ['/rejected', /nobody looks/],
@@ -167,7 +182,8 @@ for (const [path, why] of [
   t.test(`${path}: the thread ends, and another one serves`, async (t) => {
     const { ask, metrics, host, lines } = hosted(t)
     await ask('/')
-    void ask(path, path === '/loop' ? 100 : 20_000)
+    void ask(path, 20_000)
+    if (why.source === 'a loop') void ask('/', 100)
     await until(() => died(metrics) === 1, 'the end of the thread', 20_000)
     await until(async () => (await ask('/', 1000)).kind === 'done', 'another thread')
     t.match(host.dump(), { state: 'serving', restarts: 1, problem: undefined })
@@ -199,7 +215,8 @@ t.test('calls without an answer are bounded', async (t) => {
   const held = [ask('/hang', 300), ask('/hang', 300)]
   t.match(await ask('/'), { kind: 'overflow' })
   t.match(await Promise.all(held), [{ kind: 'timeout' }, { kind: 'timeout' }])
-  t.match(await ask('/'), { kind: 'done' })
+  const free = async (): Promise<boolean> => (await ask('/')).kind === 'done'
+  await until(free, 'that calls which are never answered count no longer')
 })
 
 t.test('a version that cannot be loaded leaves the last one in place', async (t) => {

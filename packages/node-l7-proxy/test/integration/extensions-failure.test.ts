@@ -47,8 +47,8 @@ const proxy = await startProxy(
   [
     ...served(1, 'reject', filter('fragile')),
     ...served(2, 'bypass', filter('fragile', { bypass: true })),
-    ...served(7, 'hasty', filter('fragile', { timeoutMs: 200 })),
-    ...served(8, 'hasty-bypass', filter('fragile', { timeoutMs: 200, bypass: true })),
+    ...served(7, 'hasty', filter('fragile', { timeoutMs: 500 })),
+    ...served(8, 'hasty-bypass', filter('fragile', { timeoutMs: 500, bypass: true })),
     ...served(3, 'other', filter('versioned')),
     ...served(4, 'missing', filter('nowhere')),
     ...served(5, 'missed', filter('nowhere', { bypass: true })),
@@ -77,7 +77,7 @@ for (const [path, outcome, why, logged] of [
   ['/reject', 'threw', 'failed', 'rejected on purpose'],
   ['/bad', 'threw', 'failed', 'about framing'],
   ['/throw-back', 'threw', 'failed', 'on the way back'],
-  ['/late', 'timeout', 'took too long', 'no answer in 200 ms'],
+  ['/late', 'timeout', 'took too long', 'no answer in 500 ms'],
 ] as const) {
   t.test(`${path}: 500 that says which filter, or as if there were none`, async (t) => {
     const before = await failed(outcome)
