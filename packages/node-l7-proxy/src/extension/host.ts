@@ -32,6 +32,8 @@ export class FilterHost {
   #deaths = 0
   #startedMs = 0
   #restarts = 0
+  /** Calls that came before the directory was read, in a worker that has just started; undefined: it has been. */
+  #early: Set<() => void> | undefined = new Set()
   /** Why the wanted version does not serve; '': it does, or is about to. */
   #problem = 'its file has not been looked for yet'
 
@@ -47,6 +49,7 @@ export class FilterHost {
     this.#wanted = version
     this.#deaths = 0
     this.#start()
+    this.#callEarly()
   }
 
   /** There is no such file, or the directory cannot be read. Whatever serves goes on. */
@@ -55,6 +58,7 @@ export class FilterHost {
     this.#wanted = ''
     this.#giveUpNext()
     this.#tell(problem)
+    this.#callEarly()
   }
 
   /** True when the filter has a function for it, or is not known not to. */
@@ -63,6 +67,25 @@ export class FilterHost {
   }
 
   call(call: Call, timeoutMs: number, done: (result: Result) => void): void {
+    const early = this.#early
+    if (early === undefined || early.size >= this.#settings.maxPending)
+      return this.#call(call, timeoutMs, done)
+    const go = (): void => {
+      clearTimeout(timer)
+      early.delete(go)
+      this.#call(call, timeoutMs, done)
+    }
+    const timer = setTimeout(go, timeoutMs)
+    early.add(go)
+  }
+
+  #callEarly(): void {
+    const early = this.#early
+    this.#early = undefined
+    for (const go of early ?? []) go()
+  }
+
+  #call(call: Call, timeoutMs: number, done: (result: Result) => void): void {
     const { metrics } = this.#settings
     const thread = this.#serving ?? this.#next
     const startedMs = performance.now()
@@ -82,6 +105,7 @@ export class FilterHost {
   }
 
   close(): void {
+    this.#callEarly()
     this.#giveUpNext()
     this.#serving?.close()
     this.#serving = undefined

@@ -273,3 +273,28 @@ t.test('without a file calls fail at once, and say why', async (t) => {
   t.match(result, { kind: 'absent', error: 'there is no file' })
   t.match(none.dump(), { state: 'missing' })
 })
+
+t.test('calls wait until it is known whether there is a file', async (t) => {
+  const path = t.testdir({ 'f.mjs': source })
+  const settings = {
+    ...{ secretsDir: '', memoryBytes: 2 ** 25, maxPending: 1 },
+    ...{ metrics: new FilterSeries(), log: pino({ level: 'silent' }) },
+  }
+  const ask = async (host: FilterHost, timeoutMs: number): Promise<Result> =>
+    new Promise((resolve) => {
+      host.call(call('/'), timeoutMs, resolve)
+    })
+  const host = new FilterHost('f', settings)
+  t.teardown(() => {
+    host.close()
+  })
+  const [first, second] = [ask(host, 10_000), ask(host, 10_000)]
+  t.match(await second, { kind: 'absent' }, 'one too many')
+  host.want(pathToFileURL(join(path, 'f.mjs')).href, '1')
+  t.match(await first, { kind: 'done' })
+  t.match(
+    await ask(new FilterHost('g', settings), 10),
+    { kind: 'absent' },
+    'nobody looks',
+  )
+})
