@@ -46,7 +46,8 @@ static __always_inline void learn_stream(const struct socket *socket, const stru
 	};
 	struct habit *habit, first = {};
 
-	if (by_tcp < STREAM_BYTES || by_tcp < past_tcp * STREAM_SHARE)
+	/* A stream begins past TCP. With nothing past it the other end was never in the sockhash: no experience at all. */
+	if (!past_tcp || by_tcp < STREAM_BYTES || by_tcp < past_tcp * STREAM_SHARE)
 		return;
 	first.since_ns = bpf_ktime_get_ns();
 	first.stream_until_ns = first.since_ns + STREAM_HABIT_NS;

@@ -277,3 +277,22 @@ t.test('Auto leaves the next stream to TCP after one that had no answers', async
   await host.call(client, upload, server.ip4)
   t.same([bulk(), redirected()], between, 'the second never does')
 })
+
+t.test('a connection of which one end only is accelerated teaches nothing', async (t) => {
+  const source = async (): Promise<void> => {
+    const { createServer } = await import('node:net')
+    createServer((socket) => socket.end(Buffer.alloc(4_000_000))).listen(8091, () =>
+      console.log('ready'),
+    )
+  }
+  // A shell blocks in read(2), so its end stays out of the sockhash; that of the server is in it, and all it says goes by TCP.
+  const download = async (address: string): Promise<void> => {
+    const { execFileSync } = await import('node:child_process')
+    const script = `cat < /dev/tcp/${address}/8091 | wc -c`
+    console.log(execFileSync('bash', ['-c', script], { encoding: 'utf8' }).trim())
+  }
+  await host.serve(server, source)
+  t.equal((await host.call(client, download, server.ip4)).out, '4000000')
+  const habit = host.datapath.dump('pl_habits').find(({ key }) => key.port === 8091)
+  t.equal(habit?.value.streamUntilNs ?? 0n, 0n)
+})
