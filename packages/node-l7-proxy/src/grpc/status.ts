@@ -1,26 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // gRPC over HTTP/2 (grpc/grpc doc/PROTOCOL-HTTP2.md): status numbers, message encoding, how a call is recognised.
+import { grpcCodes } from '@pillion/contract'
 import { getHeader, type Headers } from '../headers.ts'
 
-const names = [
-  'OK',
-  'CANCELLED',
-  'UNKNOWN',
-  'INVALID_ARGUMENT',
-  'DEADLINE_EXCEEDED',
-  'NOT_FOUND',
-  'ALREADY_EXISTS',
-  'PERMISSION_DENIED',
-  'RESOURCE_EXHAUSTED',
-  'FAILED_PRECONDITION',
-  'ABORTED',
-  'OUT_OF_RANGE',
-  'UNIMPLEMENTED',
-  'INTERNAL',
-  'UNAVAILABLE',
-  'DATA_LOSS',
-  'UNAUTHENTICATED',
-]
+const names: readonly string[] = ['OK', ...grpcCodes]
 
 /** "UNAVAILABLE" -> 14. Throws a TypeError on a name that gRPC does not have. */
 export function statusNumber(name: string): number {

@@ -2,6 +2,7 @@
 // Our own kinds, mesh.pillion.dev/v1alpha1: the one source of types, validation and CRDs. What is not known is an error: a typo
 // must not switch protection off. Descriptions are what `kubectl explain` prints; every list is bounded, so that the API server
 // can price the rules.
+import { grpcCodes } from '@pillion/contract'
 import { z } from 'zod'
 import { accessHttp, jwtProvider } from './access-http.ts'
 import { metadata } from './core.ts'
@@ -10,7 +11,6 @@ import { ruled } from './rule.ts'
 import {
   dnsName,
   duration,
-  grpcCodes,
   items,
   labelMap,
   list,

@@ -56,26 +56,6 @@ export const ipAddress = z
     error: 'must be an IP address',
   })
 
-/** All but OK, in the order of their numbers. */
-export const grpcCodes = [
-  'CANCELLED',
-  'UNKNOWN',
-  'INVALID_ARGUMENT',
-  'DEADLINE_EXCEEDED',
-  'NOT_FOUND',
-  'ALREADY_EXISTS',
-  'PERMISSION_DENIED',
-  'RESOURCE_EXHAUSTED',
-  'FAILED_PRECONDITION',
-  'ABORTED',
-  'OUT_OF_RANGE',
-  'UNIMPLEMENTED',
-  'INTERNAL',
-  'UNAVAILABLE',
-  'DATA_LOSS',
-  'UNAUTHENTICATED',
-] as const
-
 export const protocol = z.enum(['TCP', 'UDP', 'SCTP'])
 
 /** An array that Kubernetes lets be absent or null: empty then. */

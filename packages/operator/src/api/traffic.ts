@@ -4,7 +4,8 @@
 import { z } from 'zod'
 import { headerName } from './route-filter.ts'
 import { ruled } from './rule.ts'
-import { dnsName, duration, grpcCodes, list, portNumber, set } from './scalar.ts'
+import { grpcCodes } from '@pillion/contract'
+import { dnsName, duration, list, portNumber, set } from './scalar.ts'
 
 const count = z.int().min(1).max(1_000_000)
 const percent = z.int().min(0).max(100)
